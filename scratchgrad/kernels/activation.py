@@ -1,0 +1,157 @@
+"""Activations, element by element: GELU, SiLU, sigmoid and erf."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scratchgrad.errors import ConfigError
+from scratchgrad.kernels import elementary
+from scratchgrad.kernels.elementary import exp, tanh
+from scratchgrad.kernels.jit import kernel, plain
+from scratchgrad.kernels.reference import GELU_CUBIC, GELU_SCALE
+
+Array = NDArray[np.floating]
+
+CHUNK = 4096  # elements in a unit of work
+ROOT_HALF = 0.7071067811865476  # 1 / sqrt(2)
+DENSITY_AT_0 = 0.3989422804014327  # 1 / sqrt(2 pi)
+
+
+def _map(compiled: Any, *arrays: Array, **constants: Any) -> Array:
+    """Run an elementwise kernel over flat arrays; the result has the shape of the first."""
+    y = np.empty(arrays[0].shape, arrays[0].dtype)
+    if y.size:
+        flat = (plain(x).reshape(-1) for x in arrays)
+        units = -(-y.size // CHUNK)
+        compiled(units, *flat, y.reshape(-1), *constants.values(), work=y.size * 8)
+    return y
+
+
+# -- GELU --------------------------------------------------------------------------------------
+
+
+@kernel()
+def _gelu(start, stop, x, y, by_tanh):
+    one, half, root_half = x.dtype.type(1), x.dtype.type(0.5), x.dtype.type(ROOT_HALF)
+    scale, cubic = x.dtype.type(GELU_SCALE), x.dtype.type(GELU_CUBIC)
+    x, y = x[start * CHUNK : stop * CHUNK], y[start * CHUNK : stop * CHUNK]
+    if by_tanh:
+        for i in range(x.size):
+            t = tanh(scale * (x[i] + cubic * x[i] * x[i] * x[i]))
+            y[i] = x[i] * (half * (one + t))
+    else:
+        for i in range(x.size):
+            y[i] = x[i] * (half * (one + elementary.erf(x[i] * root_half)))
+
+
+def gelu(x: Array, approximate: str) -> Array:
+    """y = x Φ(x), where Φ is the distribution function of the standard normal.
+
+    Hendrycks and Gimpel, "Gaussian Error Linear Units", https://arxiv.org/abs/1606.08415.
+
+    Parameters
+    ----------
+    x : any shape
+    approximate : "none" or "tanh"
+        "none": Φ(x) = (1 + erf(x / √2)) / 2.
+        "tanh": Φ(x) ≈ (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2, as in GPT-2.
+
+    Raises
+    ------
+    ConfigError
+        If approximate is neither.
+    """
+    return _map(_gelu, x, by_tanh=_by_tanh("gelu", approximate))
+
+
+@kernel()
+def _gelu_backward(start, stop, dy, x, dx, by_tanh):
+    one, half, root_half = x.dtype.type(1), x.dtype.type(0.5), x.dtype.type(ROOT_HALF)
+    scale, cubic = x.dtype.type(GELU_SCALE), x.dtype.type(GELU_CUBIC)
+    three_cubic, density_at_0 = x.dtype.type(3 * GELU_CUBIC), x.dtype.type(DENSITY_AT_0)
+    low, high = x.dtype.type(-10), x.dtype.type(10)
+    x, dx = x[start * CHUNK : stop * CHUNK], dx[start * CHUNK : stop * CHUNK]
+    dy = dy[start * CHUNK : stop * CHUNK]
+    # forward: y = x Φ(x); backward: dx = dy (Φ + x Φ')
+    if by_tanh:
+        for i in range(x.size):
+            # beyond ±10 the slope is 0 or 1, and x² would overflow where 1 - t² is 0
+            u = low if x[i] < low else x[i]
+            u = high if u > high else u
+            t = tanh(scale * (u + cubic * u * u * u))
+            density = half * (one - t * t) * scale * (one + three_cubic * u * u)
+            dx[i] = dy[i] * (half * (one + t) + u * density)
+    else:
+        for i in range(x.size):
+            phi = half * (one + elementary.erf(x[i] * root_half))
+            dx[i] = dy[i] * (phi + x[i] * (density_at_0 * exp(-half * x[i] * x[i])))
+
+
+def gelu_backward(dy: Array, x: Array, approximate: str) -> Array:
+    """Gradient of `gelu` by x, from the gradient dy of its result."""
+    return _map(_gelu_backward, dy, x, by_tanh=_by_tanh("gelu_backward", approximate))
+
+
+def _by_tanh(name: str, approximate: str) -> bool:
+    if approximate not in ("none", "tanh"):
+        raise ConfigError(f'{name}: expected approximate="none" or "tanh", got {approximate!r}')
+    return approximate == "tanh"
+
+
+# -- SiLU --------------------------------------------------------------------------------------
+
+
+@kernel()
+def _silu(start, stop, x, y):
+    x, y = x[start * CHUNK : stop * CHUNK], y[start * CHUNK : stop * CHUNK]
+    for i in range(x.size):
+        y[i] = x[i] * elementary.sigmoid(x[i])
+
+
+def silu(x: Array) -> Array:
+    """y = x sigmoid(x), also called swish; nan at -inf, as in PyTorch."""
+    return _map(_silu, x)
+
+
+@kernel()
+def _silu_backward(start, stop, dy, x, dx):
+    one = x.dtype.type(1)
+    x, dx = x[start * CHUNK : stop * CHUNK], dx[start * CHUNK : stop * CHUNK]
+    dy = dy[start * CHUNK : stop * CHUNK]
+    for i in range(x.size):
+        # forward: y = x s; backward: dx = dy (s + x s (1 - s))
+        s = elementary.sigmoid(x[i])
+        dx[i] = dy[i] * (s * (one + x[i] * (one - s)))
+
+
+def silu_backward(dy: Array, x: Array) -> Array:
+    """Gradient of `silu` by x, from the gradient dy of its result."""
+    return _map(_silu_backward, dy, x)
+
+
+# -- plain functions ---------------------------------------------------------------------------
+
+
+@kernel()
+def _sigmoid(start, stop, x, y):
+    x, y = x[start * CHUNK : stop * CHUNK], y[start * CHUNK : stop * CHUNK]
+    for i in range(x.size):
+        y[i] = elementary.sigmoid(x[i])
+
+
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x)): no overflow at either end, and full relative precision near 0."""
+    return _map(_sigmoid, x)
+
+
+@kernel()
+def _erf(start, stop, x, y):
+    x, y = x[start * CHUNK : stop * CHUNK], y[start * CHUNK : stop * CHUNK]
+    for i in range(x.size):
+        y[i] = elementary.erf(x[i])
+
+
+def erf(x: Array) -> Array:
+    """The error function 2/√π ∫₀ˣ exp(-t²) dt, which NumPy lacks."""
+    return _map(_erf, x)

@@ -1,0 +1,258 @@
+"""The one place that configures Numba: what is compiled, how, and the cache on disk.
+
+Why a cache of our own: Numba's stores a kernel under the hash of the file it stands in, and so
+misses an edit in a file that the kernel calls into; it trusts what it reads; and it warns where
+it cannot write. Ours is keyed by all kernel sources, all versions and the processor; each entry
+carries a checksum, for a damaged one may hold machine code; and where it cannot be written there
+is no cache and nothing else changes.
+
+The flags: ``reassoc`` lets a sum be split over vector lanes, ``contract`` fuses a multiply and an
+add, ``nsz arcp afn`` let go of the sign of zero, exact division by constants and exact library
+calls. Never ``nnan`` or ``ninf`` (so never ``fastmath=True``): with them, the compiler may delete
+a test for nan and give any value for exp(-inf).
+"""
+
+import contextlib
+import hashlib
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import llvmlite.binding
+import numba
+import numpy as np
+from numba import cloudpickle
+from numba.core.caching import NullCache
+from numba.core.compiler import Compiler, CompileResult
+from numba.core.compiler_machinery import register_pass
+from numba.core.lowering import Lower
+from numba.core.serialize import dumps
+from numba.core.typed_passes import NativeLowering
+from numba.extending import overload
+
+from scratchgrad.kernels.threads import get_threads, set_threads, share
+
+__all__ = [
+    "EXACT",
+    "FAST",
+    "cache_folder",
+    "device",
+    "get_threads",
+    "kernel",
+    "on_compile",
+    "overload",
+    "plain",
+    "routine",
+    "set_threads",
+]
+
+_njit: Any = numba.njit  # its type stubs leave out some of the options
+_config: Any = numba.config
+
+FAST = frozenset({"reassoc", "contract", "nsz", "arcp", "afn"})
+EXACT = frozenset({"contract"})  # where the order of operations is the point, as in elementary.py
+
+
+_COMMON = {"error_model": "numpy", "no_cfunc_wrapper": True}  # no C program calls these
+
+
+def device(function: Callable[..., Any]) -> Any:
+    """A helper that kernels call, inlined so that the loop round it can be vectorised.
+
+    It is compiled EXACT, and its operations stay so within a FAST kernel.
+    """
+    return _njit(function, fastmath=set(EXACT), forceinline=True, **_COMMON)
+
+
+class _LowerApart(Lower):
+    def setup_function(self, fndesc: Any) -> None:
+        super().setup_function(fndesc)
+        self.function.attributes.add("noinline")
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _LoweringApart(NativeLowering):
+    _name = "native_lowering_apart"
+
+    @property
+    def lowering_class(self) -> type:
+        return _LowerApart
+
+
+class _CompilerApart(Compiler):
+    def define_pipelines(self) -> Any:
+        managers = super().define_pipelines()
+        for manager in managers:
+            manager.passes = [
+                (_LoweringApart if step is NativeLowering else step, text)
+                for step, text in manager.passes
+            ]
+            manager.finalize()
+        return managers
+
+
+def routine(function: Callable[..., Any]) -> Any:
+    """A helper with loops of its own: compiled once a kernel, however often it is called there.
+
+    LLVM would inline it at each call, and the compile time of a kernel of ten products with it.
+    """
+    return _njit(function, fastmath=set(EXACT), pipeline_class=_CompilerApart, **_COMMON)
+
+
+# -- kernels -----------------------------------------------------------------------------------
+
+_listeners: list[Callable[[str], None]] = []
+
+# Roughly in multiplications: below the first, waking a thread takes longer than the work; above
+# the second, pieces are made smaller than one a thread, so that none waits long for the last.
+SHARED_WORK, LARGE_WORK = 1 << 17, 1 << 23
+
+
+def plain(x: np.ndarray) -> np.ndarray:
+    """x itself if it is C-contiguous, aligned and writeable, else a copy that is.
+
+    Numba compiles a kernel anew for every layout and for read-only arrays. All that is given to
+    kernels goes through here, so that each is compiled once for a dtype.
+    """
+    flags = x.flags
+    if flags.c_contiguous and flags.writeable and flags.aligned and x.dtype.isnative:
+        return x
+    return np.array(x, dtype=x.dtype.newbyteorder("="), order="C")
+
+
+class Kernel:
+    """A compiled function of (start, stop, arrays and scalars …), run over a number of units."""
+
+    def __init__(self, function: Callable[..., Any], fastmath: frozenset[str]):
+        self.__name__ = function.__name__
+        self.__doc__ = function.__doc__
+        self.__wrapped__ = function
+        self.compiled = _njit(function, fastmath=set(fastmath), nogil=True, **_COMMON)
+        self._ready: set[np.dtype] = set()
+        if not _config.DISABLE_JIT:
+            module = function.__module__.rpartition(".")[2]
+            self.compiled._cache = _Cache(f"{module}.{function.__name__.lstrip('_')}")
+
+    def __call__(self, units: int, *args: Any, work: int) -> None:
+        """Do all the units, on several threads if work, about the multiplications, is worth it.
+
+        The first array gives the dtype; the first call for each is where it is compiled.
+        """
+        if _config.DISABLE_JIT:
+            with np.errstate(all="ignore"):  # machine code gives no floating-point warnings
+                self.compiled(0, units, *args)
+        elif work < SHARED_WORK or args[0].dtype not in self._ready:
+            self.compiled(0, units, *args)
+            self._ready.add(args[0].dtype)
+        else:
+            share(self.compiled, units, 4 if work > LARGE_WORK else 1, args)
+
+
+def kernel(*, fastmath: frozenset[str] = FAST) -> Callable[..., Kernel]:
+    """Compile a function on its first call for each dtype, or load it from the cache."""
+    return lambda function: Kernel(function, fastmath)
+
+
+@contextlib.contextmanager
+def on_compile(callback: Callable[[str], None]) -> Iterator[None]:
+    """Within the block, call callback(name) before a kernel is compiled, not when it is loaded."""
+    _listeners.append(callback)
+    try:
+        yield
+    finally:
+        _listeners.remove(callback)
+
+
+# -- the cache ---------------------------------------------------------------------------------
+
+
+def cache_folder() -> Path | None:
+    """The folder of the compiled kernels: $SCRATCHGRAD_CACHE, else the user's cache folder.
+
+    It is made when the first kernel is stored, and may be deleted at any time. None where the
+    user has no home.
+    """
+    chosen = os.environ.get("SCRATCHGRAD_CACHE")
+    try:
+        if chosen:
+            root = Path(chosen)
+        elif sys.platform == "win32":
+            local = os.environ.get("LOCALAPPDATA")
+            root = (Path(local) if local else Path.home() / "AppData" / "Local") / "scratchgrad"
+        elif sys.platform == "darwin":
+            root = Path.home() / "Library" / "Caches" / "scratchgrad"
+        else:
+            xdg = os.environ.get("XDG_CACHE_HOME", "")
+            # the XDG standard says to ignore a relative path
+            root = (Path(xdg) if os.path.isabs(xdg) else Path.home() / ".cache") / "scratchgrad"
+        return root / "jit" / _state()
+    except (OSError, RuntimeError):  # no home; sources that cannot be read
+        return None
+
+
+def _state() -> str:
+    """A hash of all that a compiled kernel depends on beside its own name and types."""
+    state = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        state.update(path.name.encode() + path.read_bytes())
+    # Numba's own switches (optimisation level, debugging) change the code as well
+    switches = {
+        k: v for k, v in os.environ.items() if k.startswith("NUMBA_") and k != "NUMBA_NUM_THREADS"
+    }
+    features = llvmlite.binding.get_host_cpu_features().flatten()
+    versions = (sys.version, numba.__version__, llvmlite.__version__, np.__version__)
+    cpu = (llvmlite.binding.get_host_cpu_name(), features, sys.platform)
+    state.update(repr((versions, cpu, sorted(switches.items()))).encode())
+    return state.hexdigest()[:20]
+
+
+class _Cache(NullCache):
+    """What Numba asks for before it compiles one kernel, and gives after it did.
+
+    An entry is a SHA-256 followed by what it was made of: Numba's own serialised form. Nothing
+    here may stop a run: whatever goes wrong, the kernel is compiled again.
+    """
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def _path(self, signature: Any, codegen: Any) -> Path | None:
+        folder = cache_folder()
+        key = hashlib.sha256(repr((signature, codegen.magic_tuple())).encode()).hexdigest()[:16]
+        return folder and folder / f"{self.name}-{key}.bin"
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The compiled kernel, or None."""
+        target_context.refresh()
+        path = self._path(sig, target_context.codegen())
+        try:
+            if path is not None and path.exists():
+                entry = path.read_bytes()
+                if hashlib.sha256(entry[32:]).digest() == entry[:32]:
+                    return CompileResult._rebuild(target_context, *cloudpickle.loads(entry[32:]))
+        except Exception:  # damaged or foreign: the reason does not matter
+            pass
+        for listener in _listeners:
+            listener(self.name)
+        return None
+
+    def save_overload(self, sig: Any, cres: Any) -> None:
+        """Store a compiled kernel; a damaged entry of the same name is replaced."""
+        if cres.library.has_dynamic_globals:  # holds addresses of this very process
+            return
+        path = self._path(sig, cres.codegen)
+        if path is None:
+            return
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            body = dumps(cres._reduce())
+            temporary.write_bytes(hashlib.sha256(body).digest() + body)
+            os.replace(temporary, path)  # another process sees all of it or nothing
+        except Exception:  # unwritable, full: no cache then
+            with contextlib.suppress(OSError):
+                temporary.unlink()

@@ -1,0 +1,322 @@
+"""Every kernel as plain NumPy, written as its formula: the specification.
+
+Read this file first. Each function has the name, the arguments and the results of the kernel it
+specifies, and computes them the way the textbook writes them: whole arrays at a time, with every
+intermediate matrix in plain sight. The kernels do the same sums in another order, so tests hold
+them to these results within rounding.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating]
+
+
+def matmul(a: Array, b: Array) -> Array:
+    """C = A B over the last two axes, the others broadcast: (..., M, K) (..., K, N)."""
+    return np.ascontiguousarray(np.matmul(a, b))
+
+
+# -- softmax -----------------------------------------------------------------------------------
+
+
+def softmax(x: Array, axis: int) -> Array:
+    """y = exp(x) / sum(exp(x)); the largest x is taken off first so that nothing overflows."""
+    with np.errstate(invalid="ignore"):  # a row of -inf has no softmax: -inf - -inf is nan
+        e = np.exp(x - x.max(axis=axis, keepdims=True, initial=-np.inf))
+        return e / e.sum(axis=axis, keepdims=True)
+
+
+def softmax_backward(dy: Array, y: Array, axis: int) -> Array:
+    """dx = y (dy - sum(dy y)): the Jacobian diag(y) - y yᵀ times dy, never built."""
+    return y * (dy - (dy * y).sum(axis=axis, keepdims=True))
+
+
+def log_softmax(x: Array, axis: int) -> Array:
+    """y = x - log(sum(exp(x)))."""
+    with np.errstate(invalid="ignore", divide="ignore"):  # an empty sum has the logarithm -inf
+        x = x - x.max(axis=axis, keepdims=True, initial=-np.inf)
+        return x - np.log(np.exp(x).sum(axis=axis, keepdims=True))
+
+
+def log_softmax_backward(dy: Array, y: Array, axis: int) -> Array:
+    """dx = dy - exp(y) sum(dy), for exp(y) is the softmax."""
+    return dy - np.exp(y) * dy.sum(axis=axis, keepdims=True)
+
+
+# -- attention ---------------------------------------------------------------------------------
+
+
+def _group(x: Array, heads: int) -> Array:
+    """(B, Hk, S, D) -> (B, H, S, D): each key-value head serves H / Hk query heads in a row."""
+    return np.repeat(x, heads // x.shape[1], axis=1) if x.shape[1] else x
+
+
+def _ungroup(dx: Array, kv_heads: int) -> Array:
+    """(B, H, S, D) -> (B, Hk, S, D): the backward of sharing is a sum over those who shared."""
+    B, H, S, D = dx.shape
+    return dx.reshape(B, kv_heads, H // max(kv_heads, 1), S, D).sum(axis=2)
+
+
+def _scores(
+    q: Array, k: Array, mask: NDArray[np.bool_] | None, is_causal: bool, scale: float
+) -> tuple[Array, NDArray[np.bool_]]:
+    """The scaled scores Q Kᵀ and which of them count, both (B, H, T, S)."""
+    scores = q @ _group(k, q.shape[1]).swapaxes(-1, -2) * q.dtype.type(scale)
+    allowed = np.ones(scores.shape, dtype=bool)
+    if mask is not None:
+        allowed &= mask
+    if is_causal:  # query t attends to the keys 0 … t
+        allowed &= np.tri(*scores.shape[-2:], dtype=np.bool_)
+    return scores, allowed
+
+
+def attention(
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: NDArray[np.bool_] | None,
+    is_causal: bool,
+    scale: float,
+    keep: Array | None,
+) -> tuple[Array, Array]:
+    """out = softmax(Q Kᵀ scale) V, and the log-sum-exp of each row of scores."""
+    scores, allowed = _scores(q, k, mask, is_causal, scale)
+    scores = np.where(allowed, scores, -np.inf).astype(q.dtype)
+    top = scores.max(axis=-1, keepdims=True, initial=-np.inf)
+    top = np.where(top == -np.inf, 0, top)  # a row that may attend nowhere: all weights are 0
+    e = np.exp(scores - top)
+    total = e.sum(axis=-1, keepdims=True)
+    p = np.divide(e, total, out=np.zeros_like(e), where=total != 0)  # (B, H, T, S)
+    if keep is not None:
+        p = p * keep
+    with np.errstate(divide="ignore"):
+        lse = (top + np.log(total))[..., 0]
+    return p @ _group(v, q.shape[1]), lse
+
+
+def attention_backward(
+    dout: Array,
+    q: Array,
+    k: Array,
+    v: Array,
+    out: Array,
+    lse: Array,
+    mask: NDArray[np.bool_] | None,
+    is_causal: bool,
+    scale: float,
+    keep: Array | None,
+) -> tuple[Array, Array, Array]:
+    """dV = Pᵀ dO, dP = dO Vᵀ, dS = P (dP - sum(dP P)), dQ = dS K scale, dK = dSᵀ Q scale."""
+    scores, allowed = _scores(q, k, mask, is_causal, scale)
+    lse = np.where(lse == -np.inf, 0, lse)[..., None]
+    p = np.where(allowed, np.exp(np.where(allowed, scores - lse, 0)), 0).astype(q.dtype)
+    factor = np.ones_like(p) if keep is None else keep
+    dv = (p * factor).swapaxes(-1, -2) @ dout  # (B, H, S, Dv)
+    dp = dout @ _group(v, q.shape[1]).swapaxes(-1, -2) * factor
+    # sum(dP P) over keys equals sum(dO O) over the head: one number a row, so P is not needed
+    dscores = p * (dp - (dout * out).sum(axis=-1, keepdims=True)) * q.dtype.type(scale)
+    dq = dscores @ _group(k, q.shape[1])
+    dk = dscores.swapaxes(-1, -2) @ q
+    return dq, _ungroup(dk, k.shape[1]), _ungroup(dv, k.shape[1])
+
+
+# -- norms -------------------------------------------------------------------------------------
+
+
+def _sum_over_rows(x: Array) -> Array:
+    """Sum over every axis but the last: (..., C) -> (C,)."""
+    return x.sum(axis=tuple(range(x.ndim - 1)))
+
+
+def layer_norm(
+    x: Array, weight: Array | None, bias: Array | None, eps: float
+) -> tuple[Array, Array, Array]:
+    """y = (x - mean) rstd weight + bias, where rstd = 1 / sqrt(var + eps) over the last axis."""
+    C = x.shape[-1]
+    with np.errstate(invalid="ignore"):  # C = 0 has no mean
+        mean = x.sum(axis=-1) / x.dtype.type(C)
+        centred = x - mean[..., None]
+        var = (centred * centred).sum(axis=-1) / x.dtype.type(C)
+    rstd = 1 / np.sqrt(var + x.dtype.type(eps))
+    y = centred * rstd[..., None]
+    if weight is not None:
+        y = y * weight
+    if bias is not None:
+        y = y + bias
+    return y, mean, rstd
+
+
+def layer_norm_backward(
+    dy: Array, x: Array, weight: Array | None, mean: Array, rstd: Array
+) -> tuple[Array, Array, Array]:
+    """dx = rstd (dn - mean(dn) - n mean(dn n)), where n is the normalised x and dn = dy weight."""
+    n = (x - mean[..., None]) * rstd[..., None]
+    dn = dy if weight is None else dy * weight
+    C = x.dtype.type(x.shape[-1])
+    with np.errstate(invalid="ignore"):
+        mean_dn = dn.sum(axis=-1, keepdims=True) / C
+        mean_dn_n = (dn * n).sum(axis=-1, keepdims=True) / C
+    dx = rstd[..., None] * (dn - mean_dn - n * mean_dn_n)
+    return dx, _sum_over_rows(dy * n), _sum_over_rows(dy)
+
+
+def rms_norm(x: Array, weight: Array | None, eps: float) -> tuple[Array, Array]:
+    """y = x rstd weight, where rstd = 1 / sqrt(mean(x²) + eps) over the last axis."""
+    with np.errstate(invalid="ignore"):
+        mean_square = (x * x).sum(axis=-1) / x.dtype.type(x.shape[-1])
+    rstd = 1 / np.sqrt(mean_square + x.dtype.type(eps))
+    y = x * rstd[..., None]
+    return y if weight is None else y * weight, rstd
+
+
+def rms_norm_backward(
+    dy: Array, x: Array, weight: Array | None, rstd: Array
+) -> tuple[Array, Array]:
+    """dx = rstd (dn - n mean(dn n)), where n = x rstd and dn = dy weight."""
+    n = x * rstd[..., None]
+    dn = dy if weight is None else dy * weight
+    with np.errstate(invalid="ignore"):
+        mean_dn_n = (dn * n).sum(axis=-1, keepdims=True) / x.dtype.type(x.shape[-1])
+    return rstd[..., None] * (dn - n * mean_dn_n), _sum_over_rows(dy * n)
+
+
+# -- cross-entropy -----------------------------------------------------------------------------
+
+
+def cross_entropy(
+    logits: Array, targets: NDArray[np.int64], ignore_index: int, label_smoothing: float
+) -> tuple[Array, Array]:
+    """loss = -sum(target log_softmax(logits)); a smoothed target spreads ε evenly over all V."""
+    N, V = logits.shape
+    log_p = log_softmax(logits, axis=-1)
+    counted = targets != ignore_index
+    at = log_p[np.arange(N), np.where(counted, targets, 0)] if V else np.zeros(N, logits.dtype)
+    losses = -at * logits.dtype.type(1 - label_smoothing)
+    if label_smoothing:
+        losses = losses - log_p.sum(axis=-1) * logits.dtype.type(label_smoothing / V)
+    top = logits.max(axis=-1, initial=-np.inf)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        lse = top + np.log(np.exp(logits - top[:, None]).sum(axis=-1))
+    return np.where(counted, losses, 0).astype(logits.dtype), lse
+
+
+def cross_entropy_backward(
+    dlosses: Array,
+    logits: Array,
+    targets: NDArray[np.int64],
+    lse: Array,
+    ignore_index: int,
+    label_smoothing: float,
+) -> Array:
+    """dlogits = dloss (softmax(logits) - target)."""
+    N, V = logits.shape
+    counted = targets != ignore_index
+    smoothed = np.full((N, V), label_smoothing / max(V, 1), logits.dtype)
+    if V:
+        smoothed[np.arange(N), np.where(counted, targets, 0)] += 1 - label_smoothing
+    with np.errstate(invalid="ignore"):
+        dlogits = dlosses[:, None] * (np.exp(logits - lse[:, None]) - smoothed)
+    return np.where(counted[:, None], dlogits, 0).astype(logits.dtype)
+
+
+# -- activations -------------------------------------------------------------------------------
+
+
+def erf(x: Array) -> Array:
+    """2/√π ∫₀ˣ exp(-t²) dt, which NumPy lacks and the math module has, one number at a time."""
+    return np.vectorize(math.erf, otypes=[np.float64])(x).astype(x.dtype)
+
+
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x)), written with exp(-|x|) so that neither end overflows."""
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1 / (1 + e), e / (1 + e)).astype(x.dtype)
+
+
+def silu(x: Array) -> Array:
+    """x sigmoid(x)."""
+    with np.errstate(invalid="ignore"):  # -inf times 0
+        return x * sigmoid(x)
+
+
+def silu_backward(dy: Array, x: Array) -> Array:
+    """d/dx (x s) = s + x s (1 - s)."""
+    s = sigmoid(x)
+    with np.errstate(invalid="ignore"):
+        return dy * (s * (1 + x * (1 - s)))
+
+
+# tanh(GELU_SCALE (x + GELU_CUBIC x³)) is close to erf(x / √2): Hendrycks and Gimpel,
+# "Gaussian Error Linear Units", https://arxiv.org/abs/1606.08415
+GELU_SCALE = math.sqrt(2 / math.pi)
+GELU_CUBIC = 0.044715
+
+
+def gelu(x: Array, approximate: str) -> Array:
+    """x Φ(x), with Φ the normal distribution function, exact or by tanh."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        phi: Array
+        if approximate == "tanh":
+            phi = 0.5 * (1 + np.tanh(GELU_SCALE * (x + GELU_CUBIC * x * x * x)))
+        else:
+            phi = 0.5 * (1 + erf(x / np.sqrt(x.dtype.type(2))))
+        return (x * phi).astype(x.dtype)
+
+
+def gelu_backward(dy: Array, x: Array, approximate: str) -> Array:
+    """d/dx (x Φ) = Φ + x Φ', where Φ' is the normal density, or the derivative of the tanh form."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        phi: Array
+        if approximate == "tanh":
+            near = np.clip(x, -10, 10)  # beyond, the slope is 0 or 1 and x³ may overflow
+            t = np.tanh(GELU_SCALE * (near + GELU_CUBIC * near * near * near))
+            phi = 0.5 * (1 + t)
+            density = 0.5 * (1 - t * t) * GELU_SCALE * (1 + 3 * GELU_CUBIC * near * near)
+        else:
+            near = x
+            phi = 0.5 * (1 + erf(x / np.sqrt(x.dtype.type(2))))
+            density = np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+        return (dy * (phi + near * density)).astype(x.dtype)
+
+
+# -- indexing and the optimiser ----------------------------------------------------------------
+
+
+def add_rows(table: Array, ids: NDArray[np.int64], rows: Array) -> None:
+    """table[ids[i]] += rows[i] for every i, in place, repeated ids counted each time."""
+    np.add.at(table, ids, rows)
+
+
+def adamw_step(
+    param: Array,
+    grad: Array,
+    m: Array,
+    v: Array,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    step: int,
+) -> None:
+    """One step of AdamW, in place on param, m and v."""
+    dtype = param.dtype.type
+    param *= dtype(1 - lr * weight_decay)
+    m += (grad - m) * dtype(1 - beta1)
+    v *= dtype(beta2)
+    v += grad * grad * dtype(1 - beta2)
+    denom = np.sqrt(v) / dtype(math.sqrt(1 - beta2**step)) + dtype(eps)
+    param -= dtype(lr / (1 - beta1**step)) * m / denom
+
+
+def sum_of_squares(x: Array) -> float:
+    """sum(x²), in float64."""
+    return float((x.astype(np.float64) ** 2).sum())
+
+
+def all_finite(x: Array) -> bool:
+    """Whether no element is infinite or nan."""
+    return bool(np.isfinite(x).all())

@@ -1,0 +1,65 @@
+"""Compile, or load from the cache, every kernel that training a GPT calls, before it does."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from scratchgrad.kernels.activation import gelu, gelu_backward
+from scratchgrad.kernels.adamw import adamw_step, sum_of_squares
+from scratchgrad.kernels.attention import attention, attention_backward
+from scratchgrad.kernels.cross_entropy import cross_entropy, cross_entropy_backward
+from scratchgrad.kernels.indexing import add_rows
+from scratchgrad.kernels.matmul import matmul, transpose
+from scratchgrad.kernels.norm import layer_norm, layer_norm_backward
+
+
+def _calls(dtype: np.dtype) -> list[tuple[str, Callable[[], object]]]:
+    """One call a kernel, on the smallest arrays."""
+    x = np.ones((1, 1), dtype)
+    vector, heads = np.ones(1, dtype), np.ones((1, 1, 1, 1), dtype)
+    row, lse, id0 = np.ones(1, dtype), np.ones((1, 1, 1), dtype), np.zeros(1, np.int64)
+    return [
+        ("transpose", lambda: transpose(x)),
+        ("matmul", lambda: matmul(x, x)),
+        ("layer_norm", lambda: layer_norm(x, None, None, 1e-5)),
+        ("attention", lambda: attention(heads, heads, heads, None, True, 1.0, None)),
+        ("gelu", lambda: gelu(x, "tanh")),
+        ("cross_entropy", lambda: cross_entropy(x, id0, -1, 0.0)),
+        ("cross_entropy_backward", lambda: cross_entropy_backward(row, x, id0, row, -1, 0.0)),
+        ("gelu_backward", lambda: gelu_backward(x, x, "tanh")),
+        ("attention_backward", lambda: _attention_backward(heads, lse)),
+        ("layer_norm_backward", lambda: layer_norm_backward(x, x, None, row, row)),
+        ("add_rows", lambda: add_rows(np.ones((1, 1), dtype), id0, x)),
+        ("sum_of_squares", lambda: sum_of_squares(vector)),
+        ("adamw_step", lambda: _adamw(dtype)),
+    ]
+
+
+def _attention_backward(x: np.ndarray, lse: np.ndarray) -> None:
+    attention_backward(x, x, x, x, x, lse, None, True, 1.0, None)
+
+
+def _adamw(dtype: np.dtype) -> None:
+    param, grad, m, v = (np.ones(1, dtype) for _ in range(4))
+    adamw_step(param, grad, m, v, 0.1, 0.9, 0.99, 1e-8, 0.0, 1)
+
+
+def warm_up(dtype: type | np.dtype = np.float32) -> Iterator[tuple[int, int, str]]:
+    """Make the kernels of a training run ready, one at a step.
+
+    Yields
+    ------
+    done, total, name
+        How many are ready, of how many, and which is next; the last time, done equals total and
+        name is empty.
+
+    Examples
+    --------
+    >>> for done, total, name in warm_up():
+    ...     print(f"kernels {done}/{total} {name}")  # doctest: +SKIP
+    """
+    calls = _calls(np.dtype(dtype))
+    for done, (name, call) in enumerate(calls):
+        yield done, len(calls), name
+        call()
+    yield len(calls), len(calls), ""

@@ -1,0 +1,200 @@
+"""For every kernel, how to make its arguments from a generator, a dtype and five sizes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scratchgrad.kernels import (
+    activation,
+    adamw,
+    attention,
+    cross_entropy,
+    indexing,
+    matmul,
+    norm,
+    reference,
+    softmax,
+)
+
+Make = Callable[[np.random.Generator, Any, list[int]], tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One kernel. The results of a case in place are its arguments afterwards."""
+
+    module: Any
+    name: str
+    make: Make
+    in_place: tuple[int, ...] = ()
+    label: str = ""
+
+    def __str__(self) -> str:
+        return self.label or self.name
+
+    def run(self, module: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The results of this kernel in a module: the kernel's own, or the reference."""
+        function = getattr(module, self.name)
+        if self.in_place:
+            args = tuple(a.copy() if i in self.in_place else a for i, a in enumerate(args))
+            assert function(*args) is None
+            return tuple(args[i] for i in self.in_place)
+        results = function(*args)
+        return results if isinstance(results, tuple) else (results,)
+
+
+def normal(rng, dtype, *shape):
+    return np.asarray(rng.standard_normal(shape)).astype(dtype)
+
+
+def matmul_args(rng, dtype, sizes):
+    B, H, M, K, N = sizes
+    batches = [((), ()), ((B,), ()), ((), (B,)), ((B, H), (B, H)), ((B, 1), (H,)), ((1,), (B, 1))]
+    a, b = batches[rng.integers(len(batches))]
+    return normal(rng, dtype, *a, M, K), normal(rng, dtype, *b, K, N)
+
+
+def matmul_2d(rng, dtype, sizes):
+    M, K, N = sizes[:3]
+    return normal(rng, dtype, M, K), normal(rng, dtype, K, N)
+
+
+def one_axis(backward: str = "") -> Make:
+    """x or (dy, y) with the axis to go along, where y is what the forward gave."""
+
+    def make(rng, dtype, sizes):
+        ndim = int(rng.integers(1, 4))
+        axis = int(rng.integers(-ndim, ndim))
+        x = 3 * normal(rng, dtype, *sizes[:ndim])
+        if not backward:
+            return x, axis
+        return normal(rng, dtype, *x.shape), getattr(reference, backward)(x, axis), axis
+
+    return make
+
+
+def attention_args(rng, dtype, sizes):
+    B, groups, T, S, D = sizes
+    Hk = int(rng.integers(1, 3))
+    H, Dv = Hk * max(groups % 3, 1), max(D - 2, 1)
+    B = min(B, 3)
+    shapes = [None, (T, S), (B, 1, 1, S), (B, H, T, S), (H, 1, S)]
+    mask_shape = shapes[rng.integers(len(shapes))]
+    mask = None if mask_shape is None else rng.random(mask_shape) < 0.6
+    keep = (rng.random((B, H, T, S)) < 0.7).astype(dtype) / np.dtype(dtype).type(0.7)
+    return (
+        normal(rng, dtype, B, H, T, D),
+        normal(rng, dtype, B, Hk, S, D),
+        normal(rng, dtype, B, Hk, S, Dv),
+        mask,
+        bool(rng.integers(2)),
+        0.5,
+        keep if rng.integers(2) else None,
+    )
+
+
+def attention_backward_args(rng, dtype, sizes):
+    q, k, v, *how = attention_args(rng, dtype, sizes)
+    out, lse = reference.attention(q, k, v, *how)
+    return (normal(rng, dtype, *out.shape), q, k, v, out, lse, *how)
+
+
+def norm_args(rng, dtype, sizes):
+    x = 2 * normal(rng, dtype, *sizes[: rng.integers(1, 4)]) + 1
+    weight, bias = normal(rng, dtype, x.shape[-1]), normal(rng, dtype, x.shape[-1])
+    return x, None if rng.integers(4) == 0 else weight, None if rng.integers(4) == 0 else bias, 1e-3
+
+
+def layer_norm_backward_args(rng, dtype, sizes):
+    x, weight, bias, eps = norm_args(rng, dtype, sizes)
+    _, mean, rstd = reference.layer_norm(x, weight, bias, eps)
+    return normal(rng, dtype, *x.shape), x, weight, mean, rstd
+
+
+def rms_norm_args(rng, dtype, sizes):
+    x, weight, _, eps = norm_args(rng, dtype, sizes)
+    return x, weight, eps
+
+
+def rms_norm_backward_args(rng, dtype, sizes):
+    x, weight, eps = rms_norm_args(rng, dtype, sizes)
+    return normal(rng, dtype, *x.shape), x, weight, reference.rms_norm(x, weight, eps)[1]
+
+
+def cross_entropy_args(rng, dtype, sizes):
+    N, V = sizes[0], sizes[1] + 1
+    targets = rng.integers(0, V, N)
+    targets[rng.random(N) < 0.2] = -100
+    return 3 * normal(rng, dtype, N, V), targets, -100, float(rng.choice([0.0, 0.3]))
+
+
+def cross_entropy_backward_args(rng, dtype, sizes):
+    logits, targets, ignore, smoothing = cross_entropy_args(rng, dtype, sizes)
+    lse = reference.cross_entropy(logits, targets, ignore, smoothing)[1]
+    return normal(rng, dtype, len(logits)), logits, targets, lse, ignore, smoothing
+
+
+def elementwise(arrays: int, *constants: Any) -> Make:
+    def make(rng, dtype, sizes):
+        shape = sizes[: rng.integers(0, 4)]
+        return (*(3 * normal(rng, dtype, *shape) for _ in range(arrays)), *constants)
+
+    return make
+
+
+def add_rows_args(rng, dtype, sizes):
+    V, N, C = sizes[0] + 1, sizes[1], sizes[2]
+    return normal(rng, dtype, V, C), rng.integers(0, V, N), normal(rng, dtype, N, C)
+
+
+def adamw_args(rng, dtype, sizes):
+    param, grad, m, v = (normal(rng, dtype, *sizes[:2]) for _ in range(4))
+    return param, grad, m, np.abs(v), 1e-2, 0.9, 0.95, 1e-8, 0.1, int(rng.integers(1, 50))
+
+
+CASES = [
+    Case(matmul, "matmul", matmul_args),
+    Case(matmul, "matmul", matmul_2d, label="matmul-2d"),
+    Case(softmax, "softmax", one_axis()),
+    Case(softmax, "softmax_backward", one_axis("softmax")),
+    Case(softmax, "log_softmax", one_axis()),
+    Case(softmax, "log_softmax_backward", one_axis("log_softmax")),
+    Case(attention, "attention", attention_args),
+    Case(attention, "attention_backward", attention_backward_args),
+    Case(norm, "layer_norm", norm_args),
+    Case(norm, "layer_norm_backward", layer_norm_backward_args),
+    Case(norm, "rms_norm", rms_norm_args),
+    Case(norm, "rms_norm_backward", rms_norm_backward_args),
+    Case(cross_entropy, "cross_entropy", cross_entropy_args),
+    Case(cross_entropy, "cross_entropy_backward", cross_entropy_backward_args),
+    Case(activation, "gelu", elementwise(1, "none"), label="gelu-none"),
+    Case(activation, "gelu", elementwise(1, "tanh"), label="gelu-tanh"),
+    Case(activation, "gelu_backward", elementwise(2, "none"), label="gelu_backward-none"),
+    Case(activation, "gelu_backward", elementwise(2, "tanh"), label="gelu_backward-tanh"),
+    Case(activation, "silu", elementwise(1)),
+    Case(activation, "silu_backward", elementwise(2)),
+    Case(activation, "sigmoid", elementwise(1)),
+    Case(activation, "erf", elementwise(1)),
+    Case(indexing, "add_rows", add_rows_args, in_place=(0,)),
+    Case(adamw, "adamw_step", adamw_args, in_place=(0, 2, 3)),
+    Case(adamw, "sum_of_squares", elementwise(1)),
+    Case(adamw, "all_finite", elementwise(1)),
+]
+
+
+def assert_close(got: Any, wanted: Any, message: str = "") -> None:
+    """Equal but for rounding: sums of up to some hundred terms of the size of the largest."""
+    got, wanted = np.asarray(got), np.asarray(wanted)
+    assert got.dtype == wanted.dtype, message
+    assert got.shape == wanted.shape, message
+    if got.dtype.kind != "f":
+        np.testing.assert_array_equal(got, wanted, err_msg=message)
+    elif got.size:
+        finite = np.abs(wanted[np.isfinite(wanted)])
+        scale = max(1.0, float(finite.max(initial=0.0)))
+        eps = float(np.finfo(got.dtype).eps)
+        np.testing.assert_allclose(
+            got, wanted, rtol=0, atol=200 * eps * scale, err_msg=message, equal_nan=True
+        )

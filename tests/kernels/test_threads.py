@@ -1,0 +1,94 @@
+"""The same bits on any number of threads, and the manners of the pool."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from scratchgrad.errors import ConfigError
+from scratchgrad.kernels import threads
+from tests.kernels.cases import CASES
+
+
+@pytest.fixture(autouse=True)
+def _restore():
+    before = threads.get_threads()
+    yield
+    threads.set_threads(before)
+
+
+SIZES = {
+    "attention": [5, 9, 203, 66, 33],
+    "attention_backward": [5, 9, 203, 66, 33],
+    "cross_entropy": [500, 300, 0, 0, 0],
+    "cross_entropy_backward": [500, 300, 0, 0, 0],
+    "adamw_step": [500, 300, 0, 0, 0],
+    "matmul-2d": [300, 129, 150, 0, 0],
+    "add_rows": [9, 500, 700, 0, 0],
+}
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_bits_do_not_depend_on_threads(case):
+    for seed in range(20):  # until one is large enough to be shared
+        args = case.make(
+            np.random.default_rng(seed), "float32", SIZES.get(str(case), [13, 300, 200, 70, 33])
+        )
+        case.run(case.module, args)  # the first call for a dtype compiles, on one thread
+        if count_shared(lambda args=args: case.run(case.module, args)):
+            break
+    else:
+        pytest.fail("no arguments large enough for this test to test anything")
+    wanted = None
+    for n in (1, 2, 3, 16):
+        threads.set_threads(n)
+        got = [np.asarray(g).tobytes() for g in case.run(case.module, args)]
+        wanted = wanted or got
+        assert got == wanted, n
+
+
+def count_shared(run):
+    seen = []
+    original, threads._Job = threads._Job, lambda *a: seen.append(a) or original(*a)
+    threads.set_threads(2)
+    try:
+        run()
+    finally:
+        threads._Job = original
+    return seen
+
+
+def test_every_unit_is_done_once_from_many_threads_at_once():
+    threads.set_threads(4)
+    counts = [np.zeros(1000, int) for _ in range(8)]
+
+    def work(start, stop, count):
+        for i in range(start, stop):
+            count[i] += 1
+
+    callers = [
+        threading.Thread(target=lambda c=c: [threads.share(work, 1000, 4, (c,)) for _ in range(20)])
+        for c in counts
+    ]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert all((c == 20).all() for c in counts)
+
+
+def test_an_error_in_a_helper_reaches_the_caller():
+    threads.set_threads(3)
+
+    def work(start, stop):
+        raise ZeroDivisionError
+
+    for _ in range(20):
+        with pytest.raises(ZeroDivisionError):
+            threads.share(work, 100, 4, ())
+
+
+@pytest.mark.parametrize("n", [0, -1, 1.5, "2"])
+def test_a_number_of_threads_that_is_none(n):
+    with pytest.raises(ConfigError, match="1 or more"):
+        threads.set_threads(n)
