@@ -1,0 +1,74 @@
+"""What operations ask of their arguments: axes in range, ids in range, floats where floats belong.
+
+The checks stand at the boundary of the operation because a kernel cannot make them: compiled code
+reads past the end of an array without a word.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from scratchgrad.errors import DtypeError, IdRangeError, ShapeError
+
+
+def as_float(x: Any) -> np.ndarray:
+    """x as a float array: integers become float32, floats stay."""
+    x = np.asarray(x)
+    return x if x.dtype.kind == "f" else x.astype(np.float32)
+
+
+def as_floats(*arrays: Any) -> tuple[np.ndarray, ...]:
+    """Arrays of one float dtype: integers take the dtype of the floats among them."""
+    dtypes = [x.dtype for x in arrays if getattr(x, "dtype", np.dtype(int)).kind == "f"]
+    dtype = np.result_type(*dtypes) if dtypes else np.float32
+    return tuple(np.asarray(x).astype(dtype, copy=False) for x in arrays)
+
+
+def rows_of(x: np.ndarray) -> np.ndarray:
+    """All axes but the last as one: (..., C) -> (N, C). A -1 could not tell N where C is 0."""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def axes_of(name: str, axis: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
+    """The axes counted from the front: all of them for None. Each at most once."""
+    if axis is None:
+        return tuple(range(ndim))
+    axes = (axis,) if isinstance(axis, (int, np.integer)) else tuple(axis)
+    for a in axes:
+        if not -ndim <= a < ndim:
+            raise ShapeError(f"{name}: axis {a} is out of range for an array of {ndim} dimensions")
+    counted = tuple(int(a) % ndim for a in axes)
+    if len(set(counted)) != len(counted):
+        raise ShapeError(f"{name}: the axes {axes} name one axis twice")
+    return counted
+
+
+def axis_of(name: str, axis: int, ndim: int) -> int:
+    """One axis, counted from the front."""
+    if not isinstance(axis, (int, np.integer)):
+        raise ShapeError(f"{name}: expected one whole number for axis, received {axis!r}")
+    return axes_of(name, axis, ndim)[0]
+
+
+def checked_ids(name: str, ids: Any, size: int, wrap: bool = False) -> np.ndarray:
+    """The ids as int64, all of them inside [0, size).
+
+    With ``wrap``, negative ids count from the end, as in NumPy indexing.
+    """
+    ids = np.asarray(ids)
+    if ids.dtype.kind not in "iu":
+        if ids.size:
+            raise DtypeError(f"{name}: expected integer ids, received {ids.dtype}")
+        ids = ids.astype(np.int64)
+    lowest = -size if wrap else 0
+    if ids.size and (ids.min() < lowest or ids.max() >= size):
+        bad = (ids < lowest) | (ids >= size)
+        where = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise IdRangeError(
+            f"{name}: expected ids from {lowest} to {size - 1}, received {int(ids[where])} "
+            f"at position {where}"
+        )
+    ids = ids.astype(np.int64, copy=False)
+    return np.where(ids < 0, ids + size, ids) if wrap else ids

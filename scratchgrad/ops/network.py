@@ -1,0 +1,273 @@
+"""The operations that networks are made of, each fused: one kernel forward, one backward.
+
+``composite.py`` spells every one of them out of small operations. Shapes: B batch, T time, C
+channels, H heads, D head size, V vocabulary.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from scratchgrad.errors import ConfigError, DtypeError, ShapeError
+from scratchgrad.kernels import attention, norm
+from scratchgrad.kernels import cross_entropy as ce
+from scratchgrad.kernels import softmax as soft
+from scratchgrad.kernels.matmul import matmul as product
+from scratchgrad.operation import differentiable
+from scratchgrad.ops.arguments import as_float, as_floats, axis_of, checked_ids, rows_of
+
+
+@differentiable
+def linear(x, weight, bias=None, /):
+    """x W^T + b: x (..., in), weight (out, in), bias (out,) -> (..., out).
+
+    Raises
+    ------
+    ShapeError
+        If the sizes do not fit together.
+    """
+    x, weight = as_floats(x, weight)
+    if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
+        raise ShapeError(
+            f"linear: expected x (..., in) and weight (out, in), received {x.shape} and "
+            f"{weight.shape}"
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ShapeError(f"linear: expected a bias {weight.shape[:1]}, received {bias.shape}")
+    out, shape = weight.shape[0], x.shape
+    x = rows_of(x)  # (N, in)
+    y = product(x, weight.T)  # (N, out)
+    if bias is not None:
+        y += bias
+
+    return y.reshape(*shape[:-1], out), (
+        lambda dy: product(rows_of(dy), weight).reshape(shape),
+        lambda dy: product(rows_of(dy).T, x),
+        lambda dy: rows_of(dy).sum(axis=0),
+    )
+
+
+@differentiable
+def softmax(x, /, axis=-1):
+    """exp(x) / sum exp(x) along an axis: positive numbers that add up to 1."""
+    x = as_float(x)
+    axis = axis_of("softmax", axis, x.ndim)
+    y = soft.softmax(x, axis)
+    return y, lambda dy: soft.softmax_backward(dy, y, axis)
+
+
+@differentiable
+def log_softmax(x, /, axis=-1):
+    """The logarithm of softmax, exact where softmax itself would round to 0."""
+    x = as_float(x)
+    axis = axis_of("log_softmax", axis, x.ndim)
+    y = soft.log_softmax(x, axis)
+    return y, lambda dy: soft.log_softmax_backward(dy, y, axis)
+
+
+@differentiable
+def layer_norm(x, weight=None, bias=None, /, eps=1e-5):
+    """(x - mean) / sqrt(var + eps) * weight + bias, over the last axis.
+
+    x (..., C), weight (C,) or None, bias (C,) or None.
+
+    Source: Ba, Kiros and Hinton, Layer Normalization (2016), equation 4.
+    """
+    x = as_float(x)
+    _check_norm("layer_norm", x, weight=weight, bias=bias)
+    y, mean, rstd = norm.layer_norm(x, weight, bias, eps)
+
+    def backward(dy):
+        return norm.layer_norm_backward(dy, x, weight, mean, rstd)
+
+    return y, backward
+
+
+@differentiable
+def rms_norm(x, weight=None, /, eps=1e-6):
+    """x / sqrt(mean(x^2) + eps) * weight, over the last axis.
+
+    x (..., C), weight (C,) or None.
+
+    Source: Zhang and Sennrich, Root Mean Square Layer Normalization (2019), equation 4.
+    """
+    x = as_float(x)
+    _check_norm("rms_norm", x, weight=weight)
+    y, rstd = norm.rms_norm(x, weight, eps)
+    return y, lambda dy: norm.rms_norm_backward(dy, x, weight, rstd)
+
+
+def _check_norm(name, x, **parameters):
+    if x.ndim < 1 or x.shape[-1] == 0:
+        raise ShapeError(f"{name}: expected at least one element to normalise, received {x.shape}")
+    for parameter, value in parameters.items():
+        if value is not None and value.shape != x.shape[-1:]:
+            raise ShapeError(
+                f"{name}: expected a {parameter} of shape {x.shape[-1:]} for x {x.shape}, "
+                f"received {value.shape}"
+            )
+
+
+@differentiable
+def _dropout(x, /, keep):
+    return x * keep, lambda dy: dy * keep
+
+
+def dropout(
+    x: Any, p: float = 0.5, training: bool = True, rng: np.random.Generator | None = None
+) -> Any:
+    """Each element is 0 with probability p, else divided by 1 - p; the mean stays the same.
+
+    Not training, or with p = 0, x itself. ``rng`` draws the elements; without one the draw cannot
+    be repeated.
+
+    Source: Srivastava et al., Dropout (2014), section 4, in its inverted form.
+    """
+    _check_probability("dropout", p)
+    if not training or p == 0:
+        return x
+    return _dropout(x, keep=keep_mask(np.shape(x), getattr(x, "dtype", np.float32), p, rng))
+
+
+def keep_mask(
+    shape: tuple[int, ...], dtype: Any, p: float, rng: np.random.Generator | None
+) -> np.ndarray:
+    """What dropout multiplies by: 0 with probability p, else 1 / (1 - p)."""
+    dtype = np.float64 if dtype == np.float64 else np.float32  # for integers too
+    drawn = (rng or np.random.default_rng()).random(shape, dtype=np.float32)
+    # p = 1 drops everything; 1 / (1 - p) is never used then.
+    return (drawn >= p).astype(dtype) * np.dtype(dtype).type(1 / (1 - p) if p < 1 else 0)
+
+
+def _check_probability(name, p):
+    if not 0 <= p <= 1:
+        raise ConfigError(f"{name}: expected a probability from 0 to 1, received {p!r}")
+
+
+@differentiable
+def cross_entropy(logits, targets, /, ignore_index=-100, label_smoothing=0.0, reduction="mean"):
+    """-ln softmax(logits)[target], for each row.
+
+    Parameters
+    ----------
+    logits : (..., V)
+    targets : integers (...), each from 0 to V - 1 or ``ignore_index``
+        A row whose target is ``ignore_index`` has loss 0 and no gradient, and does not count.
+    label_smoothing : float in [0, 1]
+        The share of the target's probability that is spread evenly over all V classes.
+    reduction : "mean" (over the rows that count), "sum" or "none"
+        The mean of no rows is nan, as 0/0 is.
+
+    Source: Szegedy et al., Rethinking the Inception Architecture (2016), section 7, for smoothing.
+    """
+    logits = as_float(logits)
+    if reduction not in ("mean", "sum", "none"):
+        raise ConfigError(
+            f"cross_entropy: expected reduction 'mean', 'sum' or 'none', received {reduction!r}"
+        )
+    _check_probability("cross_entropy: label_smoothing", label_smoothing)
+    targets = np.asarray(targets)
+    if logits.ndim < 1 or targets.shape != logits.shape[:-1]:
+        raise ShapeError(
+            f"cross_entropy: expected logits (..., V) and targets (...), received {logits.shape} "
+            f"and {targets.shape}"
+        )
+    v = logits.shape[-1]
+    counted = targets != ignore_index
+    checked_ids("cross_entropy", np.where(counted, targets, 0), max(v, 1))
+    ids = targets.reshape(-1).astype(np.int64)
+    rows = logits.reshape(-1, v)  # (N, V)
+    losses, lse = ce.cross_entropy(rows, ids, ignore_index, label_smoothing)
+    n = np.count_nonzero(counted)
+
+    def dlogits(dy):
+        if reduction == "mean":  # loss = sum(losses) / n
+            dy = dy / n if n else dy
+        dlosses = np.broadcast_to(dy.reshape(-1) if reduction == "none" else dy, ids.shape)
+        drows = ce.cross_entropy_backward(dlosses, rows, ids, lse, ignore_index, label_smoothing)
+        return drows.reshape(logits.shape)
+
+    if reduction == "none":
+        return losses.reshape(targets.shape), (dlogits, None)
+    total = losses.sum(dtype=np.float64)  # in float64: a mean over 10^5 rows keeps its digits
+    if reduction == "mean":
+        total = total / n if n else np.float64(np.nan)
+    return total.astype(logits.dtype), (dlogits, None)
+
+
+@differentiable
+def _attention(q, k, v, mask, /, is_causal, scale, keep):
+    q, k, v = as_float(q), as_float(k), as_float(v)
+    out, lse = attention.attention(q, k, v, mask, is_causal, scale, keep)
+
+    def backward(dout):
+        gradients = attention.attention_backward(
+            dout, q, k, v, out, lse, mask, is_causal, scale, keep
+        )
+        return (*gradients, None)
+
+    return out, backward
+
+
+def scaled_dot_product_attention(
+    q: Any,
+    k: Any,
+    v: Any,
+    mask: Any = None,
+    is_causal: bool = False,
+    scale: float | None = None,
+    dropout_p: float = 0.0,
+    rng: np.random.Generator | None = None,
+) -> Any:
+    """softmax(scale Q K^T) V: each query's mean of the values, weighted by how keys match it.
+
+    Parameters
+    ----------
+    q : (B, H, T, D)
+    k, v : (B, Hk, S, D)
+        H a multiple of Hk: each head of keys serves H / Hk neighbouring heads of queries
+        (grouped-query attention; multi-query with Hk = 1).
+    mask : boolean, broadcasting to (B, H, T, S), optional
+        True where a query may look. A query that may look nowhere gets 0.
+    is_causal : bool
+        Query t sees the keys 0 to t only.
+    scale : float, default 1 / sqrt(D)
+    dropout_p : float
+        The probability that a weight is dropped; ``rng`` draws.
+
+    Returns
+    -------
+    (B, H, T, D)
+
+    Source: Vaswani et al., Attention Is All You Need (2017), equation 1; Ainslie et al., GQA
+    (2023).
+    """
+    name = "scaled_dot_product_attention"
+    _check_probability(f"{name}: dropout_p", dropout_p)
+    shapes = [np.shape(x) for x in (q, k, v)]
+    if any(len(shape) != 4 for shape in shapes):
+        raise ShapeError(f"{name}: expected q, k, v of (B, H, T, D), received {shapes}")
+    (b, h, t, d), (bk, hk, s, dk), (bv, hv, sv, _) = shapes
+    if (bk, dk) != (b, d) or (bv, hv, sv) != (b, hk, s) or hk == 0 or h % hk:
+        raise ShapeError(
+            f"{name}: expected q (B, H, T, D) and k, v (B, Hk, S, D) with H a multiple of Hk, "
+            f"received {shapes[0]}, {shapes[1]}, {shapes[2]}"
+        )
+    if mask is not None:
+        mask = np.asarray(mask)
+        if mask.dtype != bool:
+            raise DtypeError(
+                f"{name}: expected a boolean mask, True where a query may look, received "
+                f"{mask.dtype}; for an additive mask pass mask == 0"
+            )
+        try:
+            np.broadcast_to(mask, (b, h, t, s))
+        except ValueError:
+            raise ShapeError(
+                f"{name}: expected a mask that broadcasts to {(b, h, t, s)}, received {mask.shape}"
+            ) from None
+    keep = None
+    if dropout_p > 0:
+        keep = keep_mask((b, h, t, s), getattr(q, "dtype", np.float32), dropout_p, rng)
+    scale = 1 / np.sqrt(max(d, 1)) if scale is None else scale
+    return _attention(q, k, v, mask, is_causal=is_causal, scale=float(scale), keep=keep)

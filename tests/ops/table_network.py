@@ -1,0 +1,316 @@
+"""The table's rows for ops/indexing.py, ops/linalg.py and ops/network.py."""
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+import scratchgrad as sg
+from tests.ops.case import Call, entry
+from tests.strategies import axes, groups, numbers, rngs, shapes
+
+# -------------------------------------------------------------------------------------- indexing
+
+
+@st.composite
+def indexed(draw: Any) -> Call:
+    """Slices, whole numbers, ..., None; integer arrays that repeat; masks; and mixtures."""
+    kind = draw(st.sampled_from(["basic", "integers", "mask", "mixed", "tuple"]))
+    rng = draw(rngs)
+    if kind == "basic":
+        shape = draw(shapes(min_dims=1))
+        index = draw(npst.basic_indices(shape, allow_newaxis=True))
+    elif kind == "integers":
+        shape = draw(shapes(min_dims=1, min_side=1))
+        index = draw(npst.integer_array_indices(shape, result_shape=shapes(0, 2, 0, 3)))
+    elif kind == "mask":
+        shape = draw(shapes(min_dims=1))
+        index = rng.random(shape[: draw(st.integers(1, len(shape)))]) < 0.5
+    elif kind == "tuple":  # NumPy takes a tuple inside the index for an array
+        shape = draw(shapes(min_dims=2, min_side=1))
+        index = (tuple(int(i) for i in rng.integers(0, shape[0], 4)), slice(None))
+    else:
+        shape = draw(shapes(min_dims=3, min_side=1))
+        first, last = (rng.integers(-n, n, 4) for n in (shape[0], shape[2]))
+        mask = rng.random(shape[1]) < 0.5
+        index = draw(
+            st.sampled_from(
+                [
+                    (first, slice(None), last),  # the picked axis goes to the front
+                    (slice(None), mask),
+                    (..., last.tolist()),
+                    (first[:, None], None, ..., last),
+                    (0, first[:1] * 0, slice(None, None, -1)),
+                ]
+            )
+        )
+    return Call(numbers(rng, shape), {"index": index})
+
+
+@st.composite
+def taken(draw: Any) -> Call:
+    shape = draw(shapes(min_dims=1, min_side=1))
+    axis = draw(axes(len(shape), none=len(shape) == 1, several=False))
+    rng = draw(rngs)
+    n = shape[0 if axis is None else axis]
+    ids = rng.integers(-n, n, draw(shapes(max_dims=2)))
+    return Call((*numbers(rng, shape), ids), {"axis": axis})
+
+
+@st.composite
+def taken_along(draw: Any) -> Call:
+    shape = draw(shapes(min_dims=1, min_side=1))
+    axis = draw(axes(len(shape), none=False, several=False))
+    rng = draw(rngs)
+    lines = [1 if draw(st.booleans()) else n for n in shape]  # size 1 broadcasts
+    lines[axis] = draw(st.integers(0, 4))
+    ids = rng.integers(-shape[axis], shape[axis], lines)
+    return Call((*numbers(rng, shape), ids), {"axis": axis})
+
+
+@st.composite
+def embedded(draw: Any) -> Call:
+    v, c = draw(st.integers(1, 4)), draw(st.integers(0, 4))
+    rng = draw(rngs)
+    return Call((rng.integers(0, v, draw(shapes(max_dims=2))), *numbers(rng, (v, c))))
+
+
+# ---------------------------------------------------------------------------------------- linalg
+
+
+@st.composite
+def multiplied(draw: Any) -> Call:
+    """Matrices in stacks that broadcast; vectors on either side or both."""
+    m, k, n = (draw(st.integers(0, 4)) for _ in range(3))
+    kind = draw(st.sampled_from(["stacks", "one b", "row", "column", "dot"]))
+    front, other = draw(groups(2))
+    pair = {
+        "stacks": ((*front, m, k), (*other, k, n)),
+        "one b": ((*front, m, k), (k, n)),
+        "row": ((k,), (*front, k, n)),
+        "column": ((*front, m, k), (k,)),
+        "dot": ((k,), (k,)),
+    }
+    return Call(numbers(draw(rngs), *pair[kind]))
+
+
+# Subscripts, and the axes of each operand; the sizes of the letters are drawn. A dot in the axes
+# stands for what the ellipsis hides.
+EINSUMS = [
+    ("ij->ji", ["ij"]),
+    ("ij->", ["ij"]),
+    ("ii->i", ["ii"]),
+    ("ii", ["ii"]),
+    ("iij->j", ["iij"]),
+    ("ij,jk->ik", ["ij", "jk"]),
+    ("ij,jk", ["ij", "jk"]),
+    ("ba", ["ba"]),
+    ("i,j->ij", ["i", "j"]),
+    ("i,i->i", ["i", "i"]),
+    ("ij,kj->i", ["ij", "kj"]),
+    ("bij,bjk->bik", ["bij", "bjk"]),
+    ("...ij,...jk->...ik", ["...ij", ".jk"]),
+    ("...i,i", ["..i", "i"]),
+    ("i...,...j->...", ["i.", "..j"]),
+    ("...->...", ["..."]),
+    ("ij,jk,kl->il", ["ij", "jk", "kl"]),
+    ("ii,ij,j->", ["ii", "ij", "j"]),
+    (" b h t d , b h s d -> b h t s ", ["bhtd", "bhsd"]),
+]
+
+
+@st.composite
+def summed(draw: Any) -> Call:
+    subscripts, terms = draw(st.sampled_from(EINSUMS))
+    sizes = {c: draw(st.integers(0, 3)) for c in sorted(set("".join(terms)))}
+    hidden = [draw(st.integers(1, 3)) for _ in range(3)]
+    operands = []
+    for term in terms:
+        dots = term.count(".")
+        front = iter(hidden[3 - dots :])
+        operands.append(tuple(next(front) if c == "." else sizes[c] for c in term))
+    return Call(numbers(draw(rngs), *operands), {"subscripts": subscripts})
+
+
+@st.composite
+def affine(draw: Any) -> Call:
+    n, out = draw(st.integers(0, 4)), draw(st.integers(0, 4))
+    front = draw(shapes(max_dims=2, max_side=3))
+    x, weight, bias = numbers(draw(rngs), (*front, n), (out, n), (out,))
+    return Call((x, weight, draw(st.sampled_from([bias, None]))))
+
+
+# --------------------------------------------------------------------------------------- network
+
+
+@st.composite
+def normalised(draw: Any, bias: bool) -> Call:
+    c = draw(st.integers(1, 5))
+    x, weight, shift = numbers(draw(rngs), (*draw(shapes(max_dims=2)), c), (c,), (c,))
+    inputs = [x, draw(st.sampled_from([weight, None]))]
+    if bias:
+        inputs.append(draw(st.sampled_from([shift, None])))
+    # A large eps, for a row that is almost constant has differences too steep to measure.
+    return Call(tuple(inputs), {"eps": draw(st.sampled_from([0.01, 0.5]))})
+
+
+def layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
+    y = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + eps)
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias
+
+
+def rms_norm(x: Any, weight: Any, eps: float) -> Any:
+    y = x / np.sqrt((x**2).mean(-1, keepdims=True) + eps)
+    return y if weight is None else y * weight
+
+
+@st.composite
+def dropped(draw: Any) -> Call:
+    settings = {"p": draw(st.sampled_from([0.2, 0.5, 1.0])), "seed": draw(st.integers(0, 99))}
+    return Call(numbers(draw(rngs), draw(shapes())), settings)
+
+
+def _dropout(x: Any, p: float, seed: int) -> Any:
+    return sg.nn.functional.dropout(x, p, True, np.random.default_rng(seed))
+
+
+def _dropout_reference(x: Any, p: float, seed: int) -> Any:
+    kept = np.random.default_rng(seed).random(x.shape, dtype=np.float32) >= p
+    return np.where(kept, x / (1 - p) if p < 1 else 0, 0)
+
+
+@st.composite
+def classified(draw: Any) -> Call:
+    rng = draw(rngs)
+    v = draw(st.integers(1, 5))
+    rows = draw(shapes(max_dims=2, min_side=0 if draw(st.booleans()) else 1))
+    ignore = draw(st.sampled_from([-100, 0, 7]))
+    targets = np.where(rng.random(rows) < 0.3, ignore, rng.integers(0, v, rows))
+    reduction = draw(st.sampled_from(["mean", "sum", "none"]))
+    if reduction == "mean" and not (targets != ignore).any():
+        reduction = "sum"  # the mean of nothing has tests of its own
+    return Call(
+        (*numbers(rng, (*rows, v), high=3.0), targets),
+        {
+            "ignore_index": ignore,
+            "label_smoothing": draw(st.sampled_from([0.0, 0.1, 1.0])),
+            "reduction": reduction,
+        },
+    )
+
+
+def cross_entropy(
+    logits: Any, targets: Any, ignore_index: int, label_smoothing: float, reduction: str
+) -> Any:
+    """One row at a time, from the probabilities."""
+    v = logits.shape[-1]
+    losses = np.zeros(targets.shape, logits.dtype)
+    for row in np.ndindex(targets.shape):
+        if targets[row] != ignore_index:
+            p = np.exp(logits[row]) / np.exp(logits[row]).sum()
+            wanted = np.full(v, label_smoothing / v)
+            wanted[targets[row]] += 1 - label_smoothing
+            losses[row] = -(wanted * np.log(p)).sum()
+    if reduction == "none":
+        return losses
+    count = (targets != ignore_index).sum() if reduction == "mean" else 1
+    return losses.sum() / count
+
+
+@st.composite
+def attended(draw: Any) -> Call:
+    """With all heads, with groups of them, with one; with masks that broadcast or blind a row."""
+    rng = draw(rngs)
+    b, t, s = draw(st.integers(1, 2)), draw(st.integers(0, 5)), draw(st.integers(1, 5))
+    hk, d = draw(st.integers(1, 2)), draw(st.integers(1, 3))
+    h = hk * draw(st.integers(1, 3))
+    q, k, v = numbers(rng, (b, h, t, d), (b, hk, s, d), (b, hk, s, d + draw(st.integers(0, 1))))
+    mask_shape = draw(st.sampled_from([None, (t, s), (b, 1, t, s), (h, 1, s), (b, h, t, s), ()]))
+    mask = None if mask_shape is None else rng.random(mask_shape) < 0.6
+    settings = {
+        "is_causal": draw(st.booleans()),
+        "scale": draw(st.sampled_from([None, 0.7])),
+        "dropout_p": draw(st.sampled_from([0.0, 0.3])),
+        "seed": draw(st.integers(0, 99)),
+    }
+    return Call((q, k, v, mask), settings)
+
+
+def _attention(q: Any, k: Any, v: Any, mask: Any, seed: int, **settings: Any) -> Any:
+    rng = np.random.default_rng(seed)
+    return sg.nn.functional.scaled_dot_product_attention(q, k, v, mask, rng=rng, **settings)
+
+
+def attention(
+    q: Any,
+    k: Any,
+    v: Any,
+    mask: Any = None,
+    is_causal: bool = False,
+    scale: float | None = None,
+    dropout_p: float = 0.0,
+    seed: int = 0,
+) -> Any:
+    """One query at a time, over the keys that it may see and no others."""
+    (b, h, t, d), (_, hk, s, _) = q.shape, k.shape
+    allowed = np.broadcast_to(True if mask is None else mask, (b, h, t, s))
+    kept = np.random.default_rng(seed).random((b, h, t, s), dtype=np.float32) >= dropout_p
+    out = np.zeros((b, h, t, v.shape[-1]), q.dtype)
+    for i, j, m in np.ndindex(b, h, t):
+        group = j // (h // hk)
+        seen = [n for n in range(s) if allowed[i, j, m, n] and (n <= m or not is_causal)]
+        if seen:
+            scores = k[i, group, seen] @ q[i, j, m] * (d**-0.5 if scale is None else scale)
+            weights = np.exp(scores) / np.exp(scores).sum()
+            if dropout_p > 0:
+                weights = weights * kept[i, j, m, seen] / (1 - dropout_p)
+            out[i, j, m] = weights @ v[i, group, seen]
+    return out
+
+
+ENTRIES = dict(
+    [
+        entry("getitem", indexed(), lambda x, index: x[index], function=lambda x, index: x[index]),
+        entry("take", taken(), np.take),
+        entry("take_along_axis", taken_along(), np.take_along_axis),
+        entry("embedding", embedded(), lambda ids, w: w[ids], function=sg.nn.functional.embedding),
+        entry("matmul", multiplied(), np.matmul),
+        entry(
+            "einsum",
+            summed(),
+            lambda *operands, subscripts: np.einsum(subscripts, *operands),
+            function=lambda *operands, subscripts: sg.einsum(subscripts, *operands),
+        ),
+        entry(
+            "linear",
+            affine(),
+            lambda x, weight, bias: x @ weight.T + (0 if bias is None else bias),
+            function=sg.nn.functional.linear,
+        ),
+        entry(
+            "layer_norm",
+            normalised(bias=True),
+            layer_norm,
+            function=sg.nn.functional.layer_norm,
+            rtol32=1e-4,
+        ),
+        entry(
+            "rms_norm",
+            normalised(bias=False),
+            rms_norm,
+            function=sg.nn.functional.rms_norm,
+            rtol32=1e-4,
+        ),
+        entry("dropout", dropped(), _dropout_reference, function=_dropout),
+        entry(
+            "cross_entropy",
+            classified(),
+            cross_entropy,
+            function=sg.nn.functional.cross_entropy,
+            rtol32=2e-5,
+        ),
+        entry("attention", attended(), attention, function=_attention, rtol32=1e-4),
+    ]
+)
