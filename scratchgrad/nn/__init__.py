@@ -1,0 +1,20 @@
+"""Layers, written by hand, under PyTorch's names."""
+
+from scratchgrad.nn import functional
+from scratchgrad.nn.layers import Dropout, Embedding, LayerNorm, Linear, RMSNorm
+from scratchgrad.nn.module import Module, Parameter
+from scratchgrad.nn.transformer import MLP, Block, CausalSelfAttention
+
+__all__ = [
+    "MLP",
+    "Block",
+    "CausalSelfAttention",
+    "Dropout",
+    "Embedding",
+    "LayerNorm",
+    "Linear",
+    "Module",
+    "Parameter",
+    "RMSNorm",
+    "functional",
+]

@@ -1,0 +1,113 @@
+"""The transformer block and its two halves. Shapes: B batch, T time, C channels, H heads, D = C/H.
+
+Source: Vaswani et al., Attention Is All You Need (2017), section 3; Radford et al., GPT-2 (2019),
+section 2.3, for the norm's place before each half.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from scratchgrad import ops
+from scratchgrad.errors import ConfigError
+from scratchgrad.nn import functional as F
+from scratchgrad.nn.layers import Dropout, LayerNorm, Linear
+from scratchgrad.nn.module import Module
+
+
+class CausalSelfAttention(Module):
+    """Each position looks at itself and all before it: (B, T, C) -> (B, T, C).
+
+    The queries, keys and values of all heads come out of one product, ``c_attn``.
+    """
+
+    def __init__(
+        self,
+        n_embd: int,
+        n_head: int,
+        dropout: float = 0.0,
+        bias: bool = True,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if n_head < 1 or n_embd % n_head:
+            raise ConfigError(
+                f"CausalSelfAttention: expected n_embd to be a multiple of n_head, received "
+                f"n_embd={n_embd}, n_head={n_head}"
+            )
+        self.n_head = n_head
+        self.c_attn = Linear(n_embd, 3 * n_embd, bias, rng)
+        self.c_proj = Linear(n_embd, n_embd, bias, rng)
+        self.attn_dropout = Dropout(dropout)
+        self.resid_dropout = Dropout(dropout)
+
+    def forward(self, x: Any) -> Any:
+        b, t, c = x.shape
+        heads = (b, t, self.n_head, c // self.n_head)
+        q, k, v = (
+            part.reshape(heads).swapaxes(1, 2)  # (B, T, C) -> (B, T, H, D) -> (B, H, T, D)
+            for part in ops.split(self.c_attn(x), 3, axis=-1)
+        )
+        drop = self.attn_dropout
+        y = F.scaled_dot_product_attention(
+            q, k, v, is_causal=True, dropout_p=drop.p if self.training else 0.0, rng=drop.rng
+        )
+        y = y.swapaxes(1, 2).reshape(b, t, c)  # (B, H, T, D) -> (B, T, H, D) -> (B, T, C)
+        return self.resid_dropout(self.c_proj(y))
+
+
+class MLP(Module):
+    """Each position by itself: widen four times, GELU, narrow again. (B, T, C) -> (B, T, C)."""
+
+    def __init__(
+        self,
+        n_embd: int,
+        dropout: float = 0.0,
+        bias: bool = True,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.c_fc = Linear(n_embd, 4 * n_embd, bias, rng)
+        self.c_proj = Linear(4 * n_embd, n_embd, bias, rng)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: Any) -> Any:
+        return self.dropout(self.c_proj(F.gelu(self.c_fc(x))))
+
+
+class Block(Module):
+    """Attention, then MLP, each added to the stream that runs past it. (B, T, C) -> (B, T, C).
+
+    With ``norm_position="pre"`` the norm stands before each half, on a branch, so the stream itself
+    is never rescaled (GPT-2). With ``"post"`` it stands on the stream, after each addition (the
+    original transformer).
+    """
+
+    def __init__(
+        self,
+        n_embd: int,
+        n_head: int,
+        dropout: float = 0.0,
+        bias: bool = True,
+        norm_position: str = "pre",
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if norm_position not in ("pre", "post"):
+            raise ConfigError(
+                f"Block: expected norm_position 'pre' or 'post', received {norm_position!r}"
+            )
+        self.norm_position = norm_position
+        self.ln_1 = LayerNorm(n_embd, bias=bias)
+        self.attn = CausalSelfAttention(n_embd, n_head, dropout, bias, rng)
+        self.ln_2 = LayerNorm(n_embd, bias=bias)
+        self.mlp = MLP(n_embd, dropout, bias, rng)
+
+    def forward(self, x: Any) -> Any:
+        if self.norm_position == "pre":
+            x = x + self.attn(self.ln_1(x))
+            return x + self.mlp(self.ln_2(x))
+        x = self.ln_1(x + self.attn(x))
+        return self.ln_2(x + self.mlp(x))

@@ -1,0 +1,141 @@
+"""AdamW: a step of each parameter's own size, and weight decay apart from the gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from scratchgrad.autograd import Variable
+from scratchgrad.errors import CheckpointError, ConfigError, GraphError
+from scratchgrad.kernels.adamw import adamw_step
+
+
+def parameter_groups(module: Any, weight_decay: float) -> list[dict[str, Any]]:
+    """The parameters of a Module in two groups: matrices decay, biases and norm gains do not.
+
+    A bias or a gain has nothing to do with how steep the function is, which is what decay holds
+    down. A matrix that two layers share is in the list once, so it decays once.
+    """
+    parameters = list(module.parameters())
+    return [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+
+
+class AdamW:
+    """Adam with decoupled weight decay.
+
+    Each step t, for each parameter p with gradient g::
+
+        m = b1 m + (1 - b1) g               the gradient's running mean
+        v = b2 v + (1 - b2) g^2             its running mean square
+        p = p - lr wd p                     decay, not part of g
+        p = p - lr m' / (sqrt(v') + eps)    m' = m / (1 - b1^t), v' = v / (1 - b2^t)
+
+    m and v start at 0, which pulls them towards 0 in the first steps; the primes undo that.
+
+    Parameters
+    ----------
+    params : Tensors, or groups ``{"params": [...], "weight_decay": ...}``
+    lr : learning rate; ``step`` may be given another each time.
+    betas : (b1, b2)
+    eps : added to the denominator
+    weight_decay : wd, of every group that names none of its own
+
+    Source: Loshchilov and Hutter, Decoupled Weight Decay Regularization (2019), algorithm 2.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        given = list(params)
+        groups: list[Any] = (
+            given if given and isinstance(given[0], Mapping) else [{"params": given}]
+        )
+        for name, value, good in (
+            ("lr", lr, lr >= 0),
+            ("betas", betas, all(0 <= b < 1 for b in betas)),
+            ("eps", eps, eps >= 0),
+            ("weight_decay", weight_decay, weight_decay >= 0),
+        ):
+            if not good:
+                raise ConfigError(f"AdamW: {name} is out of its range, received {value!r}")
+        self.lr, self.betas, self.eps = lr, betas, eps
+        self.params: list[Variable] = []
+        self.decays: list[float] = []
+        for group in groups:
+            unknown = group.keys() - {"params", "weight_decay"}
+            if unknown:
+                raise ConfigError(
+                    f"AdamW: a group may hold params and weight_decay, received {sorted(unknown)}"
+                )
+            for p in group["params"]:
+                self.params.append(p)
+                self.decays.append(group.get("weight_decay", weight_decay))
+        if not self.params:
+            raise ConfigError("AdamW: expected at least one parameter, received none")
+        if len({id(p) for p in self.params}) != len(self.params):
+            raise ConfigError("AdamW: a parameter is in the list twice; it would be stepped twice")
+        for p in self.params:
+            if not p.requires_grad or p._node is not None:
+                raise GraphError("AdamW: expected leaves with requires_grad=True")
+        self.m = [np.zeros(p.data.shape, p.data.dtype) for p in self.params]
+        self.v = [np.zeros(p.data.shape, p.data.dtype) for p in self.params]
+        self.steps = np.zeros(len(self.params), dtype=np.int64)
+
+    def step(self, lr: float | None = None) -> None:
+        """Move every parameter that has a gradient; the others, and their m and v, stay."""
+        lr = self.lr if lr is None else lr
+        for i, p in enumerate(self.params):
+            if p.grad is None:
+                continue
+            self.steps[i] += 1
+            array = p.writable()
+            flat = array.reshape(-1)  # the array itself, or a copy if it is strided
+            adamw_step(
+                flat,
+                p.grad.reshape(-1),
+                self.m[i].reshape(-1),
+                self.v[i].reshape(-1),
+                lr,
+                *self.betas,
+                self.eps,
+                self.decays[i],
+                int(self.steps[i]),
+            )
+            if not array.flags.c_contiguous:
+                array[...] = flat.reshape(array.shape)
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for p in self.params:
+            p.grad = None
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """A copy of m, v and the step counts: all that the next step depends on."""
+        state = {"steps": self.steps.copy()}
+        for i, (m, v) in enumerate(zip(self.m, self.v, strict=True)):
+            state[f"m.{i}"], state[f"v.{i}"] = m.copy(), v.copy()
+        return state
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from a state of an optimiser of the same parameters; all is checked first."""
+        own = self.state_dict()
+        faults = [f"{key} is missing" for key in own.keys() - state.keys()]
+        faults += [f"{key} is left over" for key in state.keys() - own.keys()]
+        for key in own.keys() & state.keys():
+            if own[key].shape != np.shape(state[key]):
+                faults.append(f"{key} should have shape {own[key].shape}")
+        if faults:
+            raise CheckpointError("AdamW.load_state_dict: " + "; ".join(sorted(faults)))
+        self.steps[...] = state["steps"]
+        for i in range(len(self.params)):
+            self.m[i][...], self.v[i][...] = state[f"m.{i}"], state[f"v.{i}"]
