@@ -1,0 +1,92 @@
+"""The command line: ``scratchgrad COMMAND …``. One file a command; parses, calls, prints.
+
+A command's module imports nothing slow at its top, so that ``--help`` answers at once. Each has
+``add_parser(commands)``, which describes its options, and ``run(arguments)``, which returns the
+exit code. Exit codes: 0 done, 2 a mistake of the user's, 130 stopped by Ctrl-C, 141 the reader
+of the output went away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from scratchgrad import __version__
+from scratchgrad.cli import sample, train
+from scratchgrad.errors import ScratchgradError
+
+MISTAKE, INTERRUPTED, PIPE_CLOSED = 2, 130, 141
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are one line, like all the others."""
+
+    def __init__(self, **options: Any) -> None:
+        # An abbreviation would change its meaning when an option is added.
+        super().__init__(
+            allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and leave."""
+        self.exit(MISTAKE, f"{self.prog}: error: {message}; see {self.prog} --help\n")
+
+
+def make_parser() -> Parser:
+    """Describe every command and option."""
+    parser = Parser(
+        prog="scratchgrad",
+        description="Train a GPT from raw text, every gradient computed by hand-written code.",
+        epilog="Begin with:  scratchgrad train",
+    )
+    parser.add_argument("--version", action="version", version=f"scratchgrad {__version__}")
+    commands = parser.add_subparsers(
+        title="commands", dest="command", metavar="COMMAND", required=True, parser_class=Parser
+    )
+    for command in (train, sample):
+        command.add_parser(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code; a user's mistake is one line on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        # A console with few characters shows a question mark instead of ending the run.
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    try:
+        arguments, unknown = make_parser().parse_known_args(argv)
+    except SystemExit as finished:  # after --help, --version and argparse's own errors
+        return finished.code if isinstance(finished.code, int) else MISTAKE
+    name = f"scratchgrad {arguments.command}"
+    if unknown:
+        return _complain(f"{name}: error: no such option: {' '.join(unknown)}; see {name} --help")
+    try:
+        code: int = arguments.run(arguments)
+        sys.stdout.flush()
+        return code
+    except ScratchgradError as error:
+        return _complain(f"{name}: error: {error}")
+    except BrokenPipeError:
+        # Python would try to flush once more at its end, and complain.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        return _complain(f"{name}: error: {error.strerror or error}{where}")
+    except KeyboardInterrupt as abort:
+        _complain("; ".join([f"{name}: aborted", *map(str, abort.args)]))
+        return INTERRUPTED
+
+
+def _complain(message: str) -> int:
+    with contextlib.suppress(OSError):  # the reader of the output may be gone
+        sys.stdout.flush()
+    # A message is one line, whatever stands in a file name or in the text of an error below.
+    print(" ".join(message.split()), file=sys.stderr)
+    return MISTAKE

@@ -1,0 +1,236 @@
+"""``scratchgrad train``: raw text in, a trained model and its text out."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import signal
+import sys
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from scratchgrad.errors import ConfigError
+from scratchgrad.train.config import (
+    DEFAULT_PRESET,
+    PRESETS,
+    ModelSettings,
+    TrainConfig,
+    field_names,
+)
+
+if TYPE_CHECKING:
+    from scratchgrad.train.loop import Outcome
+    from scratchgrad.train.session import Session
+
+_DESCRIPTION = """\
+Train a character-level GPT on UTF-8 text files, or, where none is given, on the Python language
+reference that comes with Python. The run folder receives config.json, tokenizer.json, log.jsonl,
+loss.png, samples.txt and the checkpoints."""
+
+_EPILOG = """\
+examples:
+  scratchgrad train                                  a first taste, under a minute
+  scratchgrad train book.txt --preset char           your own text, a few minutes
+  scratchgrad train --resume runs/book-char          go on after Ctrl-C
+  scratchgrad train --resume runs/book-char --steps 4000"""
+
+# Option groups: title, then (setting, help). The defaults are added from the presets.
+_GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
+    (
+        "model",
+        (
+            ("n_layer", "blocks of attention and MLP"),
+            ("n_head", "attention heads; must divide --n-embd"),
+            ("n_embd", "channels"),
+            ("block_size", "context: how many tokens the model sees"),
+            ("dropout", "share of activations dropped while training"),
+            ("bias", "biases in linear layers and norms"),
+            ("norm_position", "norm before each sublayer (as GPT-2) or after it"),
+        ),
+    ),
+    (
+        "training",
+        (
+            ("steps", "optimiser updates"),
+            ("batch_size", "windows of text in a forward pass"),
+            ("grad_accum", "forward passes whose mean gradient makes one update"),
+            ("seed", "of weights, data order, dropout and samples"),
+            ("val_fraction", "share of the text, at its end, held out for validation"),
+        ),
+    ),
+    (
+        "optimiser (AdamW, linear warm-up, cosine decay)",
+        (
+            ("lr", "peak learning rate"),
+            ("min_lr", "learning rate at the end of the cosine and after it"),
+            ("warmup_steps", "steps of linear rise, at most a tenth of --steps unless given"),
+            ("decay_steps", "where the cosine ends; as --steps unless given"),
+            ("beta1", "decay of the mean of gradients"),
+            ("beta2", "decay of the mean of squared gradients"),
+            ("eps", "added to the root in the denominator"),
+            ("weight_decay", "decoupled, on matrices only"),
+            ("clip", "largest global gradient norm; 0 for no clipping"),
+        ),
+    ),
+    (
+        "what to do when (in steps; 0 for only at the end)",
+        (
+            ("eval_every", "evaluate on fixed windows of the validation split"),
+            ("eval_batches", "batches in such an evaluation"),
+            ("sample_every", "show a sample of text"),
+            ("sample_length", "characters in it"),
+            ("checkpoint_every", "save; a new best and the end are always saved"),
+        ),
+    ),
+)
+
+_METAVARS = {"int": "N", "float": "X", "str": "WORD"}
+
+
+def add_parser(commands: Any) -> None:
+    """Describe the command's options."""
+    parser = commands.add_parser(
+        "train",
+        help="train a GPT from text files",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument(
+        "text", nargs="*", metavar="TEXT", help="UTF-8 text files, joined in this order"
+    )
+    general = parser.add_argument_group("run")
+    summaries = "; ".join(f"{name}: {preset.summary}" for name, preset in PRESETS.items())
+    general.add_argument(
+        "--preset", choices=list(PRESETS), help=f"{summaries} (default: {DEFAULT_PRESET})"
+    )
+    general.add_argument(
+        "--out", metavar="RUN", help="run folder to make (default: runs/TEXT-PRESET, numbered)"
+    )
+    general.add_argument(
+        "--resume", metavar="RUN", help="go on with a run from its newest checkpoint"
+    )
+    general.add_argument(
+        "--overwrite", action="store_true", help="replace the run in --out (default: refuse)"
+    )
+    general.add_argument(
+        "--threads", type=int, metavar="N", help="processor threads (default: all)"
+    )
+    general.add_argument(
+        "--quiet", action="store_true", help="print nothing but the result (default: progress)"
+    )
+    kinds = {field.name: str(field.type) for cls in _SETTINGS for field in fields(cls)}
+    for title, options in _GROUPS:
+        group = parser.add_argument_group(title)
+        for name, text in options:
+            _add_setting(group, name, kinds[name], f"{text} (default: {_default(name)})")
+
+
+_SETTINGS = (ModelSettings, TrainConfig)
+
+
+def _add_setting(group: Any, name: str, kind: str, text: str) -> None:
+    """Add one option. None means "not given", so that a preset or a run can supply it."""
+    flag = "--" + name.replace("_", "-")
+    if kind == "bool":
+        group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
+    elif name == "norm_position":
+        group.add_argument(flag, choices=("pre", "post"), help=text)
+    else:
+        convert = {"int": int, "float": float}[kind]
+        group.add_argument(flag, type=convert, metavar=_METAVARS[kind], help=text)
+
+
+def _default(name: str) -> str:
+    """Return a setting's default in each preset, or once where all agree."""
+    values = {
+        preset: getattr(p.model if name in field_names(ModelSettings) else p.train, name)
+        for preset, p in PRESETS.items()
+    }
+    words = {preset: _word(value) for preset, value in values.items()}
+    if len(set(words.values())) == 1:
+        return next(iter(words.values()))
+    return ", ".join(f"{preset} {word}" for preset, word in words.items())
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train, and print what came of it."""
+    names = [name for cls in _SETTINGS for name in field_names(cls)]
+    changes = {name: getattr(arguments, name) for name in names}
+    _check_combination(arguments)
+    session = _open(arguments, changes)
+    # Imported once nothing can be refused any more on the options alone.
+    from scratchgrad.train.interrupt import stop_at_next_step
+    from scratchgrad.train.loop import draw, run_training
+    from scratchgrad.train.progress import make_reporter
+
+    reporter = make_reporter(sys.stdout, quiet=arguments.quiet)
+    try:
+        with stop_at_next_step() as interrupt:
+            outcome = run_training(session, reporter, interrupt)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"what was saved can go on: scratchgrad train --resume {_quoted(session)}"
+        ) from None
+    if outcome.finished:
+        _print_result(session, outcome, quiet=arguments.quiet)
+        return 0
+    print(f"stopped after step {outcome.step} of {session.config.train.steps}, and saved.")
+    print(f"go on with:  scratchgrad train --resume {_quoted(session)}", flush=True)
+    draw(session)
+    return 128 + (interrupt.signal or signal.SIGINT)
+
+
+def _check_combination(arguments: argparse.Namespace) -> None:
+    if arguments.threads is not None and arguments.threads < 1:
+        raise ConfigError(f"--threads must be at least 1; got {arguments.threads}")
+    if arguments.resume is None:
+        return
+    for option in ("out", "preset", "overwrite"):
+        if getattr(arguments, option):
+            raise ConfigError(
+                f"--resume goes on with a run as it is; leave out --{option}, or leave out "
+                f"--resume to begin a new run"
+            )
+
+
+def _open(arguments: argparse.Namespace, changes: dict[str, Any]) -> Session:
+    from scratchgrad.kernels.threads import set_threads
+    from scratchgrad.train import session
+    from scratchgrad.train.run import free_run_name
+
+    if arguments.threads is not None:
+        set_threads(arguments.threads)
+    if arguments.resume is not None:
+        return session.resume(arguments.resume, arguments.text, changes)
+    preset = arguments.preset or DEFAULT_PRESET
+    out = arguments.out or free_run_name(preset, arguments.text)
+    return session.begin(out, arguments.text, preset, changes, overwrite=arguments.overwrite)
+
+
+def _print_result(session: Session, outcome: Outcome, *, quiet: bool) -> None:
+    from scratchgrad.train.progress import clock, printable
+
+    if not quiet:
+        text = printable(outcome.sample) if sys.stdout.isatty() else outcome.sample
+        print(f"\n---- a sample of the trained model ----\n{text}\n----\n")
+    train_loss = "" if outcome.train_loss is None else f"training {outcome.train_loss:.4f}, "
+    print(
+        f"loss after step {outcome.step}: {train_loss}validation {outcome.val_loss:.4f} nats a "
+        f"token, over the whole validation split ({clock(outcome.elapsed)} of work)"
+    )
+    best = session.trainer.best_step
+    if best is not None and best != outcome.step:
+        print(f"lowest while training: {session.trainer.best_loss:.4f} at step {best}")
+    print(f"run folder: {session.run} (loss curves in {session.run.picture.name})")
+    print(f"next:  scratchgrad sample {_quoted(session)}")
+
+
+def _quoted(session: Session) -> str:
+    return shlex.quote(str(session.run))

@@ -1,0 +1,217 @@
+"""The simplest tokenizer: every distinct character of a text is one id.
+
+Ids follow the order of the code points, so the same set of characters always makes the same
+vocabulary. Encoding is one table lookup over the whole text: a string becomes an array of code
+points, and the table turns code points into ids.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from scratchgrad.data import smallest_dtype
+from scratchgrad.errors import DataError, DtypeError, IdRangeError
+
+FORMAT = "scratchgrad-characters"
+VERSION = 1
+
+# A str may hold a lone surrogate, half of a UTF-16 pair; the strict codec refuses to carry it.
+_CODEC, _LENIENT = "utf-32-le", "surrogatepass"
+
+
+class CharTokenizer:
+    r"""A vocabulary of single characters.
+
+    Parameters
+    ----------
+    characters : iterable of str
+        The vocabulary in the order of its ids; usually left out and learned by `train`.
+
+    >>> tokenizer = CharTokenizer().train("hello\n")
+    >>> tokenizer.vocab_size
+    5
+    >>> tokenizer.encode("hole")
+    array([2, 4, 3, 1], dtype=uint8)
+    >>> tokenizer.decode([2, 1, 3, 4])
+    'helo'
+    """
+
+    def __init__(self, characters: Iterable[str] = ()) -> None:
+        self._set(list(characters), "CharTokenizer")
+
+    def _set(self, characters: Sequence[Any], origin: str) -> None:
+        """Check a vocabulary and build the two tables from it."""
+        seen: dict[str, int] = {}
+        for place, character in enumerate(characters):
+            if not isinstance(character, str) or len(character) != 1:
+                raise DataError(
+                    f"{origin}: entry {place} of the vocabulary must be one character; "
+                    f"got {_shorten(character)}"
+                )
+            if character in seen:
+                raise DataError(
+                    f"{origin}: {_name(character)} stands twice in the vocabulary, at "
+                    f"{seen[character]} and {place}; every character must have one id"
+                )
+            seen[character] = place
+        self._characters = "".join(characters)
+        self._codes = _code_points(self._characters)  # id -> code point
+        # code point -> id, and -1 where there is none
+        size = int(self._codes.max()) + 1 if len(self._codes) else 0
+        self._ids = np.full(size, -1, dtype=np.int32)
+        self._ids[self._codes] = np.arange(len(self._codes), dtype=np.int32)
+
+    @property
+    def characters(self) -> str:
+        """The vocabulary; the character at place i has id i."""
+        return self._characters
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids."""
+        return len(self._characters)
+
+    def __repr__(self) -> str:
+        return f"CharTokenizer({self.vocab_size} characters)"
+
+    def train(self, text: str) -> CharTokenizer:
+        """Take the characters of ``text``, in code point order, as the vocabulary.
+
+        Returns
+        -------
+        CharTokenizer
+            Itself.
+
+        Raises
+        ------
+        DataError
+            The text is empty.
+        """
+        if not text:
+            raise DataError("CharTokenizer.train: the text is empty; expected some characters")
+        self._set(sorted(set(text)), "CharTokenizer.train")
+        return self
+
+    def encode(self, text: str) -> NDArray[Any]:
+        """Turn text into ids.
+
+        Returns
+        -------
+        array, shape (len(text),)
+            In the smallest unsigned dtype that holds the vocabulary.
+
+        Raises
+        ------
+        DataError
+            A character is not in the vocabulary; the message names it and its position.
+        """
+        codes = _code_points(text)
+        known = codes < len(self._ids)
+        ids = np.full(len(codes), -1, dtype=np.int32)
+        ids[known] = self._ids[codes[known]]
+        unknown = ids < 0
+        if unknown.any():
+            place = int(unknown.argmax())
+            raise DataError(
+                f"character {_name(text[place])} at position {place} is not among the "
+                f"{self.vocab_size} characters that this tokenizer knows; leave it out, or train "
+                f"on a text that has it"
+            )
+        return ids.astype(smallest_dtype(self.vocab_size))
+
+    def decode(self, ids: ArrayLike) -> str:
+        """Turn ids into text.
+
+        Raises
+        ------
+        DtypeError
+            The ids are not whole numbers.
+        IdRangeError
+            An id is outside the vocabulary; the message names it and its position.
+        """
+        array = np.atleast_1d(np.asarray(ids))
+        if array.size == 0:
+            return ""
+        if array.dtype.kind not in "iu" or array.ndim != 1:
+            raise DtypeError(
+                f"CharTokenizer.decode: expected a row of whole numbers; got dtype {array.dtype}, "
+                f"shape {array.shape}"
+            )
+        outside = (array < 0) | (array >= self.vocab_size)
+        if outside.any():
+            place = int(outside.argmax())
+            raise IdRangeError(
+                f"CharTokenizer.decode: id {array[place]} at position {place} is outside the "
+                f"vocabulary; expected 0 to {self.vocab_size - 1}"
+            )
+        return self._codes[array].tobytes().decode(_CODEC, _LENIENT)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the vocabulary as JSON that a person can read."""
+        # UTF-8 cannot carry a lone surrogate; a JSON escape can.
+        lone = any("\ud800" <= character <= "\udfff" for character in self._characters)
+        body = {"format": FORMAT, "version": VERSION, "characters": list(self._characters)}
+        Path(path).write_bytes(json.dumps(body, ensure_ascii=lone, indent=1).encode() + b"\n")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> CharTokenizer:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        DataError
+            The file is missing, is not such a file, or its vocabulary cannot be one: an entry
+            that is no single character, or one that stands twice.
+        """
+        try:
+            body = json.loads(Path(path).read_bytes().decode("utf-8"))
+        except FileNotFoundError:
+            raise DataError(f"no such tokenizer file: {path}") from None
+        except OSError as error:
+            raise DataError(f"cannot read tokenizer {path}: {error.strerror}") from None
+        except (ValueError, RecursionError) as error:
+            reason = "nested too deeply" if isinstance(error, RecursionError) else error
+            raise DataError(f"{path} is not a tokenizer: no valid JSON ({reason})") from None
+        if not isinstance(body, dict) or body.get("format") != FORMAT:
+            found = body.get("format") if isinstance(body, dict) else body
+            raise DataError(
+                f"{path} is not a character tokenizer: expected format {FORMAT!r}; "
+                f"got {_shorten(found)}"
+            )
+        if body.get("version") != VERSION or isinstance(body["version"], bool):
+            raise DataError(
+                f"{path}: expected version {VERSION} of {FORMAT}; got "
+                f"{_shorten(body.get('version'))}; a newer scratchgrad may read it"
+            )
+        characters = body.get("characters")
+        if not isinstance(characters, list) or not characters:
+            raise DataError(
+                f"{path}: expected a list of characters, not empty; got {_shorten(characters)}"
+            )
+        tokenizer = cls()
+        tokenizer._set(characters, str(path))
+        return tokenizer
+
+
+def _code_points(text: str) -> NDArray[np.uint32]:
+    return np.frombuffer(text.encode(_CODEC, _LENIENT), dtype="<u4")
+
+
+def _name(character: str) -> str:
+    """Return the character as a person can find it: visible, and by its code point."""
+    return (
+        f"{ascii(character) if character.isspace() else repr(character)} (U+{ord(character):04X})"
+    )
+
+
+def _shorten(value: object) -> str:
+    """Return the repr of a value from a file, cut to a length that fits one line."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

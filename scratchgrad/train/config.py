@@ -1,0 +1,215 @@
+"""Every number of a training run, checked, and the presets.
+
+This module imports neither NumPy nor anything slow: the command line reads the presets from it
+before it knows whether it will train at all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from scratchgrad.errors import ConfigError
+
+
+def _check_types(settings: Any) -> None:
+    """Hold every value to the type its field declares: a file may say anything."""
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        wanted = str(field.type)
+        # bool is a subclass of int, and a whole number is as good as a float.
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        fits = {
+            "bool": isinstance(value, bool),
+            "int": isinstance(value, int) and number,
+            "float": number and math.isfinite(value),
+            "str": isinstance(value, str),
+        }[wanted]
+        if not fits:
+            kind = {"int": "a whole number", "float": "a finite number", "bool": "true or false"}
+            raise ConfigError(f"{field.name} must be {kind.get(wanted, 'text')}; got {value!r}")
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """The size and kind of a GPT, before a text has said how large its vocabulary is.
+
+    The names are those of `scratchgrad.GPTConfig`, which also checks them.
+    """
+
+    n_layer: int = 4
+    n_head: int = 4
+    n_embd: int = 128
+    block_size: int = 64
+    dropout: float = 0.0
+    bias: bool = False
+    norm_position: str = "pre"
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train: the optimiser, its schedule, the data order, and what to do when.
+
+    Attributes
+    ----------
+    steps : int
+        Optimiser updates in the whole run.
+    batch_size, grad_accum : int
+        Windows in a forward pass, and forward passes whose mean gradient makes one update.
+    lr, min_lr : float
+        Peak and final learning rate.
+    warmup_steps, decay_steps : int
+        Linear rise to the peak, then a cosine down that ends at ``decay_steps``; ``min_lr`` after.
+    beta1, beta2, eps, weight_decay : float
+        AdamW. The decay is on matrices only.
+    clip : float
+        Largest global gradient norm; 0 leaves gradients as they are.
+    seed : int
+        Of the weights, the data order, dropout and the samples.
+    val_fraction : float
+        Share of the text, at its end, that is held out.
+    eval_every, eval_batches : int
+        Steps between evaluations (0: only at the end), and batches of windows in each.
+    sample_every, sample_length : int
+        Steps between samples of text (0: only at the end), and tokens in each.
+    checkpoint_every : int
+        Steps between checkpoints (0: only at a new best, and at the end).
+
+    Raises
+    ------
+    ConfigError
+        A number is out of its range.
+
+    >>> TrainConfig(steps=0)
+    Traceback (most recent call last):
+        ...
+    scratchgrad.errors.ConfigError: steps must be at least 1; got 0
+    """
+
+    steps: int = 2000
+    batch_size: int = 12
+    grad_accum: int = 1
+    lr: float = 1e-3
+    min_lr: float = 1e-4
+    warmup_steps: int = 100
+    decay_steps: int = 2000
+    beta1: float = 0.9
+    beta2: float = 0.99
+    eps: float = 1e-8
+    weight_decay: float = 0.1
+    clip: float = 1.0
+    seed: int = 1337
+    val_fraction: float = 0.1
+    eval_every: int = 250
+    eval_batches: int = 20
+    sample_every: int = 500
+    sample_length: int = 200
+    checkpoint_every: int = 250
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        for name in ("steps", "batch_size", "grad_accum", "decay_steps", "eval_batches"):
+            self._require(name, getattr(self, name) >= 1, "at least 1")
+        self._require("sample_length", self.sample_length >= 1, "at least 1")
+        for name in ("warmup_steps", "eval_every", "sample_every", "checkpoint_every"):
+            self._require(name, getattr(self, name) >= 0, "0 or more")
+        for name in ("min_lr", "weight_decay", "clip"):
+            self._require(name, getattr(self, name) >= 0, "0 or more")
+        self._require("lr", self.lr > 0, "above 0")
+        self._require("min_lr", self.min_lr <= self.lr, f"at most lr, which is {self.lr:g}")
+        self._require("eps", self.eps > 0, "above 0")
+        for name in ("beta1", "beta2"):
+            self._require(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
+        self._require("val_fraction", 0 < self.val_fraction < 1, "between 0 and 1")
+        self._require("seed", 0 <= self.seed < 2**63, "from 0 to 2**63 - 1")
+
+    def _require(self, name: str, holds: bool, expected: str) -> None:
+        if not holds:
+            raise ConfigError(f"{name} must be {expected}; got {getattr(self, name):g}")
+
+    @property
+    def betas(self) -> tuple[float, float]:
+        """Both decay rates of AdamW's moments."""
+        return self.beta1, self.beta2
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named set of settings, with a phrase that says what it is good for."""
+
+    summary: str
+    model: ModelSettings
+    train: TrainConfig
+
+
+DEFAULT_PRESET = "tiny"
+
+PRESETS: Mapping[str, Preset] = {
+    "tiny": Preset(
+        "a first taste, under a minute on two cores",
+        ModelSettings(n_layer=2, n_head=4, n_embd=64, block_size=32),
+        TrainConfig(
+            steps=1200,
+            decay_steps=1200,
+            batch_size=16,
+            lr=4e-3,
+            min_lr=4e-4,
+            eval_every=200,
+            sample_every=400,
+            checkpoint_every=200,
+        ),
+    ),
+    "char": Preset(
+        "nanoGPT's CPU setting: a few minutes, words and lines",
+        ModelSettings(n_layer=4, n_head=4, n_embd=128, block_size=64),
+        TrainConfig(),
+    ),
+    "baby": Preset(
+        "nanoGPT's baby GPT: hours on a laptop, the best text",
+        ModelSettings(n_layer=6, n_head=6, n_embd=384, block_size=256, dropout=0.2),
+        TrainConfig(steps=5000, decay_steps=5000, batch_size=64),
+    ),
+}
+
+
+def resolve(preset: str, changes: Mapping[str, Any]) -> tuple[ModelSettings, TrainConfig]:
+    """Lay explicit settings over a preset.
+
+    Two numbers follow the number of steps where they are not given themselves: the cosine ends
+    with the run, and the warm-up takes no more than a tenth of it.
+
+    Parameters
+    ----------
+    preset : str
+        A key of `PRESETS`.
+    changes : mapping
+        Names of `ModelSettings` and `TrainConfig` to values; None means "not given".
+
+    >>> model, train = resolve("char", {"steps": 50, "n_layer": 2})
+    >>> model.n_layer, train.steps, train.decay_steps, train.warmup_steps
+    (2, 50, 50, 5)
+    """
+    if preset not in PRESETS:
+        raise ConfigError(f"no preset is called {preset!r}; expected one of {', '.join(PRESETS)}")
+    given = {name: value for name, value in changes.items() if value is not None}
+    chosen = PRESETS[preset]
+    steps = given.get("steps", chosen.train.steps)
+    given.setdefault("decay_steps", max(steps, 1))
+    given.setdefault("warmup_steps", max(min(chosen.train.warmup_steps, steps // 10), 0))
+    return _replace(chosen.model, given), _replace(chosen.train, given)
+
+
+def field_names(settings: type[ModelSettings] | type[TrainConfig]) -> tuple[str, ...]:
+    """Return the names of the settings, in order."""
+    return tuple(field.name for field in dataclasses.fields(settings))
+
+
+def _replace(settings: Any, given: Mapping[str, Any]) -> Any:
+    names = field_names(type(settings))
+    return dataclasses.replace(settings, **{n: v for n, v in given.items() if n in names})

@@ -1,0 +1,323 @@
+"""How a run is begun, taken up again, or opened to be sampled."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scratchgrad.errors import CheckpointError, ConfigError, DataError
+from scratchgrad.gpt import GPT, GPTConfig
+from scratchgrad.tokenizer import CharTokenizer
+from scratchgrad.train.checkpoint import (
+    Checkpoint,
+    list_checkpoints,
+    newest_checkpoint,
+    read_checkpoint,
+)
+from scratchgrad.train.config import ModelSettings, TrainConfig, resolve
+from scratchgrad.train.log import read_log, rewind
+from scratchgrad.train.run import RunConfig, RunFolder, TextSource, default_prompt, load_text
+from scratchgrad.train.trainer import Trainer
+
+# What cannot change in the middle of a run: the shapes of the weights, and what was held out.
+# The seed is among them because the weights were drawn from it.
+_FIXED = (
+    "n_layer",
+    "n_head",
+    "n_embd",
+    "block_size",
+    "bias",
+    "norm_position",
+    "val_fraction",
+    "seed",
+)
+
+
+@dataclass
+class Session:
+    """A run on the disk and its live parts.
+
+    Attributes
+    ----------
+    run, config, tokenizer, trainer
+    elapsed : float
+        Seconds of work in earlier sittings.
+    tokens : int
+        Tokens trained on in earlier sittings.
+    notes : list of str
+        What the user should know before it goes on.
+    """
+
+    run: RunFolder
+    config: RunConfig
+    tokenizer: CharTokenizer
+    trainer: Trainer
+    elapsed: float = 0.0
+    tokens: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def checkpoint(self, elapsed: float, tokens: int) -> Checkpoint:
+        """Return the whole present state, ready to be written."""
+        return Checkpoint(
+            step=self.trainer.step,
+            model=self.trainer.model.state_dict(),
+            optimizer=self.trainer.optimizer.state_dict(),
+            state={
+                "model": dataclasses.asdict(self.config.model),
+                "train": dataclasses.asdict(self.config.train),
+                "seed": self.config.train.seed,
+                "vocab_size": self.tokenizer.vocab_size,
+                "tokenizer_sha256": _digest(self.run.tokenizer),
+                "trainer": self.trainer.state(),
+                "elapsed": elapsed,
+                "tokens": tokens,
+                "samples_bytes": self.run.samples_size(),
+                "versions": {"python": platform.python_version(), "numpy": np.__version__},
+            },
+        )
+
+
+def begin(
+    out: str | Path,
+    files: Sequence[str] = (),
+    preset: str = "char",
+    changes: Mapping[str, Any] | None = None,
+    *,
+    overwrite: bool = False,
+) -> Session:
+    """Begin a run. Whatever can be refused is refused before the folder is touched.
+
+    Parameters
+    ----------
+    out : path
+        The run folder to make.
+    files : sequence of paths
+        UTF-8 texts; none for the embedded text.
+    preset, changes
+        See `scratchgrad.train.config.resolve`.
+    overwrite : bool
+        Replace a run that is there already.
+
+    Raises
+    ------
+    ConfigError, DataError, CheckpointError
+        A setting, the text or the folder will not do.
+    """
+    model_settings, train_config = resolve(preset, changes or {})
+    run = RunFolder(out)
+    run.check_free(overwrite)
+    _gpt_config(model_settings, vocab_size=1)  # raises before a long text is read
+    text, source = load_text(files)
+    tokenizer = CharTokenizer().train(text)
+    trainer = _trainer(model_settings, train_config, tokenizer, text)
+    config = RunConfig(model_settings, train_config, source, preset)
+    run.begin(config, tokenizer)
+    return Session(run, config, tokenizer, trainer)
+
+
+def resume(
+    path: str | Path,
+    files: Sequence[str] = (),
+    changes: Mapping[str, Any] | None = None,
+) -> Session:
+    """Take up a run from its newest whole checkpoint.
+
+    Parameters
+    ----------
+    path : path
+        The run folder.
+    files : sequence of paths
+        Where the text is now, if it has moved.
+    changes : mapping
+        New values for settings that may change. With more steps, the cosine keeps its former
+        end, and the learning rate stays at its minimum after it.
+
+    Raises
+    ------
+    CheckpointError
+        No run, no whole checkpoint, or one that does not fit the run.
+    ConfigError
+        A setting that a run in progress cannot change, or nothing is left to do.
+    DataError
+        The text is not the one that the run was begun with.
+    """
+    run = RunFolder(path)
+    former = run.read_config()
+    config = _changed(former, changes or {})
+    checkpoint, problems = newest_checkpoint(run.checkpoints)
+    notes = [f"{problem}; going on from step {checkpoint.step}" for problem in problems]
+    _check_steps(run, config.train, checkpoint.step)
+    tokenizer = _tokenizer_of(run, checkpoint)
+    text, source = load_text(files or former.text.files)
+    _check_text(former.text, source)
+    config = dataclasses.replace(config, text=source)
+    trainer = _trainer(config.model, config.train, tokenizer, text)
+    state = checkpoint.state
+    trainer.restore(
+        checkpoint.step, checkpoint.model, checkpoint.optimizer, state.get("trainer") or {}
+    )
+    if config.train.steps > config.train.decay_steps and former.train.steps != config.train.steps:
+        notes.append(
+            f"past step {config.train.decay_steps} the learning rate stays at "
+            f"{config.train.min_lr:g}; --decay-steps moves the end of the cosine"
+        )
+    elapsed, tokens = float(_number(state, "elapsed")), int(_number(state, "tokens"))
+    samples_bytes = int(_number(state, "samples_bytes"))
+    # Only from here on is anything in the folder changed.
+    rewind(run.log, checkpoint.step)
+    run.clear_leftovers()
+    run.rewind_samples(samples_bytes)
+    run.write_config(config)
+    return Session(run, config, tokenizer, trainer, elapsed, tokens, notes)
+
+
+@dataclass
+class OpenedModel:
+    """A trained model, ready to be used, its default prompt, and where it came from."""
+
+    model: GPT
+    tokenizer: CharTokenizer
+    step: int
+    prompt: str
+    notes: list[str]
+
+
+def open_model(path: str | Path, which: str = "best") -> OpenedModel:
+    """Load the model of a run.
+
+    Parameters
+    ----------
+    path : path
+        The run folder.
+    which : str
+        "best" (lowest validation loss while training), "last", or the number of a step.
+
+    Raises
+    ------
+    CheckpointError
+        No run, or no such checkpoint.
+    """
+    run = RunFolder(path)
+    config = run.read_config()
+    checkpoint, notes = newest_checkpoint(run.checkpoints, with_optimizer=False)
+    wanted = _wanted_step(run, checkpoint, which)
+    if wanted != checkpoint.step:
+        place = run.checkpoints / f"step-{wanted:08d}"
+        try:
+            checkpoint = read_checkpoint(place, with_optimizer=False)
+        except CheckpointError as error:
+            if which != "best":
+                raise
+            notes.append(f"the best checkpoint cannot be used ({error}); using the newest")
+    tokenizer = _tokenizer_of(run, checkpoint)
+    model = GPT(_gpt_config(config.model, tokenizer.vocab_size), seed=config.train.seed)
+    model.load_state_dict(checkpoint.model)
+    model.eval()
+    prompt = default_prompt(config.text, tokenizer)
+    return OpenedModel(model, tokenizer, checkpoint.step, prompt, notes)
+
+
+def _wanted_step(run: RunFolder, newest: Checkpoint, which: str) -> int:
+    if which == "last":
+        return newest.step
+    if which == "best":
+        trainer = newest.state.get("trainer")
+        best = trainer.get("best") if isinstance(trainer, dict) else None
+        step = best.get("step") if isinstance(best, dict) else None
+        return step if isinstance(step, int) else newest.step
+    present = [step for step, _ in list_checkpoints(run.checkpoints)]
+    if not which.isdecimal() or int(which) not in present:
+        raise CheckpointError(
+            f"{run} has no checkpoint {which!r}; expected best, last, or one of "
+            f"{', '.join(str(step) for step in sorted(present))}"
+        )
+    return int(which)
+
+
+def _gpt_config(settings: ModelSettings, vocab_size: int) -> GPTConfig:
+    return GPTConfig(vocab_size=vocab_size, **dataclasses.asdict(settings))
+
+
+def _trainer(
+    settings: ModelSettings, train: TrainConfig, tokenizer: CharTokenizer, text: str
+) -> Trainer:
+    model = GPT(_gpt_config(settings, tokenizer.vocab_size), seed=train.seed)
+    return Trainer(model, train, tokenizer.encode(text))
+
+
+def _changed(former: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
+    """Lay new settings over a run's own, and refuse those that cannot change."""
+    present = dataclasses.asdict(former.model) | dataclasses.asdict(former.train)
+    new = {
+        name: value
+        for name, value in changes.items()
+        if value is not None and value != present[name]
+    }
+    for name in _FIXED:
+        if name in new:
+            raise ConfigError(
+                f"{name} cannot change in the middle of a run: {present[name]} in the run, "
+                f"{new[name]} now; leave it out, or begin a new run with it"
+            )
+    model = {name: new[name] for name in ("dropout",) if name in new}
+    train = {name: value for name, value in new.items() if name not in model}
+    return dataclasses.replace(
+        former,
+        model=dataclasses.replace(former.model, **model),
+        train=dataclasses.replace(former.train, **train),
+    )
+
+
+def _check_steps(run: RunFolder, train: TrainConfig, step: int) -> None:
+    if train.steps < step:
+        raise ConfigError(
+            f"the run is at step {step} already, past --steps {train.steps}; give a larger number"
+        )
+    records = read_log(run.log) if run.log.exists() else []
+    if train.steps == step and any("final" in record for record in records):
+        raise ConfigError(
+            f"{run} has finished its {step} steps; --steps {2 * step} would train it further"
+        )
+
+
+def _check_text(former: TextSource, found: TextSource) -> None:
+    if found.sha256 == former.sha256:
+        return
+    if not former.files and not found.files:
+        raise DataError(
+            "the embedded text is another one in this version of Python, so the run cannot go "
+            "on; use the Python that it was begun with"
+        )
+    raise DataError(
+        f"the text ({found.name}) is not the one that the run was begun with: expected "
+        f"{former.characters} characters, SHA-256 {former.sha256[:12]}; got {found.characters}, "
+        f"{found.sha256[:12]}; give the former text, or begin a new run"
+    )
+
+
+def _tokenizer_of(run: RunFolder, checkpoint: Checkpoint) -> CharTokenizer:
+    tokenizer = CharTokenizer.load(run.tokenizer)
+    if checkpoint.state.get("tokenizer_sha256") != _digest(run.tokenizer):
+        raise CheckpointError(
+            f"{run.tokenizer} is not the tokenizer that the checkpoint of step {checkpoint.step} "
+            f"was trained with; put back the former file"
+        )
+    return tokenizer
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _number(state: Mapping[str, Any], name: str) -> Any:
+    value = state.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise CheckpointError(f"the checkpoint is damaged: {name} is {value!r}")
+    return value

@@ -1,0 +1,199 @@
+"""One training step, and the state that it changes.
+
+The trainer knows nothing of folders, bars or signals: it holds the model, the optimiser and a
+count of steps, and every step is a function of those, the data and the seed alone.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scratchgrad.data import batch, check_length, split
+from scratchgrad.errors import CheckpointError, NonFiniteLossError
+from scratchgrad.evaluate import Evaluation, evaluate_loss
+from scratchgrad.generate import generate
+from scratchgrad.gpt import GPT
+from scratchgrad.optim import AdamW, clip_grad_norm, cosine_schedule, parameter_groups
+from scratchgrad.train.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one step measured.
+
+    Attributes
+    ----------
+    step : int
+        Updates done, this one included.
+    loss : float
+        Mean over the step's batch before the update, in nats a token.
+    lr : float
+    grad_norm : float
+        Before clipping.
+    """
+
+    step: int
+    loss: float
+    lr: float
+    grad_norm: float
+
+
+class Trainer:
+    """A model, its optimiser, its data, and the number of steps done.
+
+    Parameters
+    ----------
+    model : GPT
+        Trained in place.
+    config : TrainConfig
+    ids : array of int, shape (N,)
+        The whole text; the trainer holds back its end for validation.
+
+    Raises
+    ------
+    DataError
+        The text is too short for the model's context.
+    """
+
+    def __init__(self, model: GPT, config: TrainConfig, ids: NDArray[Any]) -> None:
+        self.model = model
+        self.config = config
+        self.training, self.validation = split(ids, config.val_fraction)
+        check_length(self.training, self.validation, model.config.block_size)
+        self.optimizer = AdamW(
+            parameter_groups(model, config.weight_decay),
+            lr=config.lr,
+            betas=config.betas,
+            eps=config.eps,
+            weight_decay=config.weight_decay,
+        )
+        self.step = 0
+        self.best_step: int | None = None
+        self.best_loss = math.inf
+        self._last_norm: float | None = None
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens that one update learns from."""
+        config = self.config
+        return config.batch_size * config.grad_accum * self.model.config.block_size
+
+    def train_step(self) -> StepResult:
+        """Do one update.
+
+        Raises
+        ------
+        NonFiniteLossError
+            The loss or the gradient norm is not finite. The weights and the optimiser are
+            then as they were before the call.
+        """
+        config = self.config
+        lr = cosine_schedule(
+            self.step, config.lr, config.min_lr, config.warmup_steps, config.decay_steps
+        )
+        self.model.train()
+        self.optimizer.zero_grad()
+        total = 0.0
+        for micro_step in range(config.grad_accum):
+            inputs, targets = batch(
+                self.training,
+                config.seed,
+                self.step,
+                config.batch_size,
+                self.model.config.block_size,
+                micro_step,
+            )
+            self.model.seed_dropout(config.seed, self.step, micro_step)
+            _, loss = self.model(inputs, targets)
+            value = float(loss.item())
+            if not math.isfinite(value):
+                raise self._not_finite("the loss", value, lr)
+            total += value
+            # The mean over micro-batches: each one's gradient enters with its share.
+            loss.backward(np.asarray(1.0 / config.grad_accum, dtype=loss.data.dtype))
+        # Clipping to infinity measures the norm and changes nothing.
+        norm = float(clip_grad_norm(self.model.parameters(), config.clip or math.inf))
+        if not math.isfinite(norm):
+            raise self._not_finite("the gradient norm", norm, lr)
+        self.optimizer.step(lr=lr)
+        self.step += 1
+        self._last_norm = norm
+        return StepResult(self.step, total / config.grad_accum, lr, norm)
+
+    def _not_finite(self, what: str, value: float, lr: float) -> NonFiniteLossError:
+        norm = "none yet" if self._last_norm is None else f"{self._last_norm:.3g}"
+        return NonFiniteLossError(
+            f"step {self.step + 1}: {what} is {value} (learning rate {lr:.3g}, last gradient norm "
+            f"{norm}); stopped before the weights were touched"
+        )
+
+    def validate(self, *, full: bool = False, progress: Any = None) -> Evaluation:
+        """Evaluate on fixed windows of the validation split, or on all of it.
+
+        Raises
+        ------
+        NonFiniteLossError
+            The validation loss is not finite, so the weights have gone wrong.
+        """
+        limit = None if full else self.config.eval_batches * self.config.batch_size
+        result = evaluate_loss(
+            self.model,
+            self.validation,
+            batch_size=self.config.batch_size,
+            limit=limit,
+            progress=progress,
+        )
+        if not math.isfinite(result.loss):
+            raise NonFiniteLossError(
+                f"step {self.step}: the validation loss is {result.loss}; these weights were not "
+                f"saved"
+            )
+        return result
+
+    def note_best(self, loss: float) -> bool:
+        """Remember the step if its validation loss is the lowest so far; say whether it is."""
+        if loss >= self.best_loss:
+            return False
+        self.best_loss, self.best_step = loss, self.step
+        return True
+
+    def sample(self, prompt: NDArray[Any], length: int) -> list[int]:
+        """Continue a prompt, by a chance that depends on the seed and the step only."""
+        # The third word keeps this stream apart from any other that a seed and a step may make.
+        rng = np.random.default_rng([self.config.seed, self.step, 0x5A])
+        return list(generate(self.model, prompt, length, rng=rng, temperature=0.8))
+
+    def state(self) -> dict[str, Any]:
+        """Return the trainer's own part of a checkpoint, as JSON can carry it."""
+        best = None if self.best_step is None else {"step": self.best_step, "loss": self.best_loss}
+        return {"best": best, "last_grad_norm": self._last_norm}
+
+    def restore(
+        self,
+        step: int,
+        model: dict[str, NDArray[Any]],
+        optimizer: dict[str, Any],
+        state: dict[str, Any],
+    ) -> None:
+        """Go back to a checkpoint.
+
+        Raises
+        ------
+        CheckpointError
+            The tensors do not fit the model, or the state is damaged.
+        """
+        self.model.load_state_dict(model)
+        self.optimizer.load_state_dict(optimizer)
+        best, norm = state.get("best"), state.get("last_grad_norm")
+        try:
+            self.best_step = None if best is None else int(best["step"])
+            self.best_loss = math.inf if best is None else float(best["loss"])
+            self._last_norm = None if norm is None else float(norm)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"the checkpoint of step {step} is damaged: {error!r}") from None
+        self.step = step
