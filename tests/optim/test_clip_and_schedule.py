@@ -144,3 +144,8 @@ def test_decay_that_ends_with_the_warm_up_or_before() -> None:
     assert cosine_schedule(5, 1.0, 0.1, 5, 5) == 0.1
     assert cosine_schedule(5, 1.0, 0.1, 5, 3) == 0.1
     assert cosine_schedule(4, 1.0, 0.1, 5, 3) == pytest.approx(5 / 6)
+
+
+def test_the_steps_of_the_warm_up() -> None:
+    values = [cosine_schedule(step, 1.0, 0.1, 4, 10) for step in range(5)]
+    np.testing.assert_allclose(values, [0.2, 0.4, 0.6, 0.8, 1.0], rtol=1e-15)
