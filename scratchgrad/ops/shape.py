@@ -3,6 +3,7 @@
 Where NumPy gives a view, so do these; the engine watches a view together with what it views.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from scratchgrad.autograd import Variable
 from scratchgrad.errors import DtypeError, ShapeError
+from scratchgrad.kernels.indexing import add_rows
 from scratchgrad.operation import differentiable
 from scratchgrad.ops.arguments import axes_of, axis_of
 
@@ -134,11 +136,12 @@ def repeat(x, /, repeats, axis=None):
     counts = np.broadcast_to(np.array(repeats), (length,))  # a copy: the caller may reuse theirs
 
     def dx(dy):
-        # Sums over runs of unequal length; a run may be empty, which reduceat would get wrong.
-        ends = np.cumsum(counts)
-        total = np.cumsum(np.moveaxis(dy, line, 0), axis=0, dtype=np.float64)
-        total = np.concatenate([np.zeros_like(total, shape=(1, *total.shape[1:])), total])
-        return np.moveaxis(total[ends] - total[ends - counts], 0, line).reshape(shape)
+        copies = np.moveaxis(dy, line, 0)  # repeat in reverse: each copy is added to its element
+        n, *rest = copies.shape
+        total = np.zeros((length, math.prod(rest)), dy.dtype)
+        ids = np.repeat(np.arange(length), counts)
+        add_rows(total, ids, copies.reshape(n, total.shape[1]))
+        return np.moveaxis(total.reshape(length, *rest), 0, line).reshape(shape)
 
     return y, dx
 

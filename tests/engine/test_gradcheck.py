@@ -136,3 +136,13 @@ def test_the_seed_draws_the_cotangent() -> None:
 
 def test_an_empty_input_has_nothing_to_check() -> None:
     assert sg.gradcheck(sg.exp, [np.zeros((0, 3))]).entries == 0
+
+
+def test_a_function_that_draws_anew_each_time_is_refused() -> None:
+    with pytest.raises(GradcheckError, match="two calls with the same inputs gave two values"):
+        sg.gradcheck(lambda x: sg.dropout(x, 0.5), [np.arange(1.0, 101.0)])
+
+
+def test_nothing_to_differentiate_is_refused() -> None:
+    with pytest.raises(GradcheckError, match="no input is float64"):
+        sg.gradcheck(lambda i: sg.tensor([1.0, 2.0])[i], [np.array([0, 1])])

@@ -154,3 +154,9 @@ def test_inputs_outside_the_domain_give_nan_or_inf() -> None:
     assert sg.log(sg.tensor([0.0])).item() == -inf
     assert sg.divide(sg.tensor([1.0]), 0.0).item() == inf
     assert sg.exp(sg.tensor([1000.0])).item() == inf
+
+
+def test_an_infinite_gradient_of_one_copy_stays_with_its_element() -> None:
+    x = sg.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    sg.repeat(x, [2, 0, 3]).backward([inf, 1.0, 1.0, 2.0, 3.0])
+    assert x.grad.tolist() == [inf, 0, 6]

@@ -1,5 +1,9 @@
-"""Tests in this folder hold the engine against PyTorch; without it they are skipped."""
+"""Tests in this folder hold the engine against PyTorch, which is no dependency of the package.
 
-import pytest
+Without it nothing here can be imported, so only ``test_available.py`` is collected, to say so.
+"""
 
-pytest.importorskip("torch", reason="parity needs PyTorch: install the extra 'parity'")
+try:
+    import torch  # noqa: F401
+except ImportError:
+    collect_ignore_glob = ["oracles.py", "twin.py", "train_twin.py", "test_[!a]*.py"]
