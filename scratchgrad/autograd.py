@@ -124,7 +124,11 @@ class Variable:
 
     @property
     def data(self) -> np.ndarray:
-        """The array. Read-only while a recorded graph may still need the value for its backward."""
+        """The array. Read-only while a recorded graph may still need the value for its backward.
+
+        That holds for what is read from here while there is a graph; an array that was read
+        before is writable still, and a write through it is not seen.
+        """
         if self._memory.readers == 0:
             return self._array
         view = self._array.view()

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from scratchgrad.autograd import Variable, no_grad
-from scratchgrad.errors import DtypeError, GradcheckError
+from scratchgrad.errors import ConfigError, DtypeError, GradcheckError
 from scratchgrad.tensor import Tensor
 
 
@@ -71,6 +71,11 @@ def gradcheck(
     >>> report.entries
     2
     """
+    if not (step > 0 and rtol > 0 and atol >= 0):
+        raise ConfigError(
+            f"gradcheck: expected step and rtol above 0 and atol of 0 or more, received {step}, "
+            f"{rtol} and {atol}"
+        )
     leaves = _leaves(inputs)
     checked = [x for x in leaves if isinstance(x, Tensor) and x.requires_grad]
     kept_gradients = [x.grad for x in checked]

@@ -25,6 +25,11 @@ def parameter_groups(module: Any, weight_decay: float) -> list[dict[str, Any]]:
     ]
 
 
+def _require(name: str, value: Any, good: bool) -> None:
+    if not good:
+        raise ConfigError(f"AdamW: {name} is out of its range, received {value!r}")
+
+
 class AdamW:
     """Adam with decoupled weight decay.
 
@@ -60,14 +65,9 @@ class AdamW:
         groups: list[Any] = (
             given if given and isinstance(given[0], Mapping) else [{"params": given}]
         )
-        for name, value, good in (
-            ("lr", lr, lr >= 0),
-            ("betas", betas, all(0 <= b < 1 for b in betas)),
-            ("eps", eps, eps >= 0),
-            ("weight_decay", weight_decay, weight_decay >= 0),
-        ):
-            if not good:
-                raise ConfigError(f"AdamW: {name} is out of its range, received {value!r}")
+        _require("lr", lr, lr >= 0)
+        _require("betas", betas, all(0 <= b < 1 for b in betas))
+        _require("eps", eps, eps >= 0)
         self.lr, self.betas, self.eps = lr, betas, eps
         self.params: list[Variable] = []
         self.decays: list[float] = []
@@ -77,9 +77,11 @@ class AdamW:
                 raise ConfigError(
                     f"AdamW: a group may hold params and weight_decay, received {sorted(unknown)}"
                 )
+            decay = group.get("weight_decay", weight_decay)
+            _require("weight_decay", decay, decay >= 0)
             for p in group["params"]:
                 self.params.append(p)
-                self.decays.append(group.get("weight_decay", weight_decay))
+                self.decays.append(decay)
         if not self.params:
             raise ConfigError("AdamW: expected at least one parameter, received none")
         if len({id(p) for p in self.params}) != len(self.params):
@@ -94,6 +96,7 @@ class AdamW:
     def step(self, lr: float | None = None) -> None:
         """Move every parameter that has a gradient; the others, and their m and v, stay."""
         lr = self.lr if lr is None else lr
+        _require("lr", lr, lr >= 0)
         for i, p in enumerate(self.params):
             if p.grad is None:
                 continue

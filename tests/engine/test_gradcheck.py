@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import scratchgrad as sg
-from scratchgrad.errors import DtypeError, GradcheckError
+from scratchgrad.errors import ConfigError, DtypeError, GradcheckError
 
 
 def planted(slope: object) -> object:
@@ -146,3 +146,9 @@ def test_a_function_that_draws_anew_each_time_is_refused() -> None:
 def test_nothing_to_differentiate_is_refused() -> None:
     with pytest.raises(GradcheckError, match="no input is float64"):
         sg.gradcheck(lambda i: sg.tensor([1.0, 2.0])[i], [np.array([0, 1])])
+
+
+@pytest.mark.parametrize("setting", [{"step": 0}, {"rtol": 0}, {"atol": -1}])
+def test_settings_out_of_range_are_refused(setting: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="expected step and rtol above 0"):
+        sg.gradcheck(sg.exp, [np.ones(2)], **setting)

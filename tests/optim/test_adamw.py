@@ -287,3 +287,13 @@ def test_a_group_s_setting_that_is_not_known_is_refused(key: str) -> None:
     p = sg.tensor([1.0], requires_grad=True)
     with pytest.raises((ConfigError, TypeError), match=key):
         AdamW([{"params": [p], key: 1e-4}])
+
+
+def test_a_negative_rate_of_a_step_and_a_negative_decay_of_a_group_are_refused() -> None:
+    p = sg.tensor([1.0], requires_grad=True)
+    p.grad = np.ones(1, np.float32)
+    with pytest.raises(ConfigError, match="lr is out of its range"):
+        AdamW([p]).step(lr=-0.1)
+    assert p.item() == 1
+    with pytest.raises(ConfigError, match="weight_decay is out of its range"):
+        AdamW([{"params": [p], "weight_decay": -1.0}])
