@@ -79,6 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         return _complain(f"{name}: error: {error.strerror or error}{where}")
+    except MemoryError as error:
+        return _complain(f"{name}: error: out of memory ({error}); take a smaller model or batch")
     except KeyboardInterrupt as abort:
         _complain("; ".join([f"{name}: aborted", *map(str, abort.args)]))
         return INTERRUPTED

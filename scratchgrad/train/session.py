@@ -23,6 +23,7 @@ from scratchgrad.train.checkpoint import (
 )
 from scratchgrad.train.config import ModelSettings, TrainConfig, resolve
 from scratchgrad.train.log import read_log, rewind
+from scratchgrad.train.memory import check_fits
 from scratchgrad.train.run import RunConfig, RunFolder, TextSource, default_prompt, load_text
 from scratchgrad.train.trainer import Trainer
 
@@ -248,7 +249,9 @@ def _gpt_config(settings: ModelSettings, vocab_size: int) -> GPTConfig:
 def _trainer(
     settings: ModelSettings, train: TrainConfig, tokenizer: CharTokenizer, text: str
 ) -> Trainer:
-    model = GPT(_gpt_config(settings, tokenizer.vocab_size), seed=train.seed)
+    config = _gpt_config(settings, tokenizer.vocab_size)
+    check_fits(config, train.batch_size)
+    model = GPT(config, seed=train.seed)
     return Trainer(model, train, tokenizer.encode(text))
 
 

@@ -158,6 +158,8 @@ def test_the_embedded_text_is_the_default(at, capsys):
         (["text.txt", "--n-head", "3"], "n_head"),
         (["text.txt", "--n-layer", "0"], "n_layer"),
         (["text.txt", "--dropout", "1"], "dropout"),
+        (["text.txt", "--batch-size", "1000000000"], "a step would take at least"),
+        (["text.txt", "--n-layer", "1000000000"], "a step would take at least"),
         (["text.txt", "--steps", "0"], "steps must be at least 1; got 0"),
         (["text.txt", "--steps", "many"], "invalid int value: 'many'"),
         (["text.txt", "--lr", "-1"], "lr must be above 0; got -1"),
