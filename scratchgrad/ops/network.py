@@ -178,7 +178,7 @@ def cross_entropy(logits, targets, /, ignore_index=-100, label_smoothing=0.0, re
     ids = targets.reshape(-1).astype(np.int64)
     rows = logits.reshape(-1, v)  # (N, V)
     losses, lse = ce.cross_entropy(rows, ids, ignore_index, label_smoothing)
-    n = np.count_nonzero(counted)
+    n = int(np.count_nonzero(counted))  # a NumPy integer would make dy / n float64
 
     def dlogits(dy):
         if reduction == "mean":  # loss = sum(losses) / n

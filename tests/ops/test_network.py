@@ -296,3 +296,25 @@ def test_layer_norm_far_from_zero_keeps_its_digits() -> None:
     near = F.layer_norm(sg.tensor(row)).numpy()
     far = F.layer_norm(sg.tensor(row + 4096)).numpy()
     np.testing.assert_allclose(far, near, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_the_loss_hands_its_kernel_one_dtype(
+    monkeypatch: pytest.MonkeyPatch, dtype: Any, reduction: str
+) -> None:
+    """Another one would compile the kernel a second time, in the middle of a training step."""
+    from scratchgrad.kernels import cross_entropy as kernels
+
+    seen = []
+    real = kernels.cross_entropy_backward
+
+    def spied(dlosses: Any, logits: Any, *rest: Any) -> Any:
+        seen.append((dlosses.dtype, logits.dtype))
+        return real(dlosses, logits, *rest)
+
+    monkeypatch.setattr(kernels, "cross_entropy_backward", spied)
+    logits = sg.tensor(np.ones((3, 4), dtype), requires_grad=True)
+    loss = sg.cross_entropy(logits, np.array([0, 1, 3]), reduction=reduction)
+    loss.backward(np.ones(loss.shape))
+    assert seen == [(dtype, dtype)]
