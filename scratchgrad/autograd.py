@@ -52,6 +52,13 @@ def no_grad() -> Iterator[None]:
         _recording.reset(token)
 
 
+def read_only(array: np.ndarray) -> np.ndarray:
+    """The array as a view that cannot be written to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 def is_recording() -> bool:
     """Whether operations are recorded here: not under ``no_grad``."""
     return _recording.get()
@@ -131,9 +138,7 @@ class Variable:
         """
         if self._memory.readers == 0:
             return self._array
-        view = self._array.view()
-        view.flags.writeable = False
-        return view
+        return read_only(self._array)
 
     @data.setter
     def data(self, value: Any) -> None:
@@ -213,6 +218,8 @@ class Op:
     inputs: tuple[str, ...]
     variadic: bool
     changes_dtype: bool
+    guarded: bool
+    """Its arrays are handed over read-only: for functions that are not this package's own."""
 
 
 _sequence = itertools.count()
@@ -297,6 +304,8 @@ class Node:
             np.zeros(shape, dtype) if dy is None else dy
             for dy, (shape, dtype) in zip(dys, self.outputs, strict=True)
         ]
+        if self.op.guarded:  # another operation may be waiting for the same dy
+            filled = [read_only(dy) for dy in filled]
         dy: Any = tuple(filled) if self.several else filled[0]
         gradients = self.backward
         if callable(gradients):

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from scratchgrad.autograd import Node, Op, Variable, as_array, is_recording
+from scratchgrad.autograd import Node, Op, Variable, as_array, is_recording, read_only
 from scratchgrad.errors import DtypeError, IdRangeError, ScratchgradError, ShapeError
 
 OPS: dict[str, Op] = {}
@@ -52,8 +52,10 @@ def differentiable(
     if function is None:
         return functools.partial(differentiable, changes_dtype=changes_dtype)
     names, variadic = _inputs_of(function)
-    op = Op(function.__name__.strip("_"), function, names, variadic, changes_dtype)
-    if function.__module__.startswith("scratchgrad.ops."):
+    ours = (function.__module__ or "").startswith("scratchgrad.ops.")
+    name = function.__name__.strip("_")
+    op = Op(name, function, names, variadic, changes_dtype, guarded=not ours)
+    if ours:
         OPS[op.name] = op
 
     @functools.wraps(function)
@@ -100,6 +102,8 @@ def _apply(op: Op, inputs: Sequence[Any], rest: tuple[Any, ...], settings: dict[
             )
     dtype = _float_dtype(op, inputs)
     arrays = [x._array if isinstance(x, Variable) else _constant(x, dtype) for x in inputs]
+    if op.guarded:
+        arrays = [read_only(a) if isinstance(a, np.ndarray) else a for a in arrays]
     try:
         value, backward = op.function(*arrays, *rest, **settings)
     except ScratchgradError:

@@ -3,7 +3,8 @@
 NumPy's own functions work on Tensors too: ``np.exp(t)`` and ``array * t`` arrive in
 ``__array_ufunc__``, ``np.sum(t)`` in ``__array_function__``, and both look the function up in a
 table of operations. A function that is not in the table raises: it could only return a plain array,
-and the gradient would be lost without a word.
+and the gradient would be lost without a word. (NumPy does not ask a Tensor inside a list, nor one
+that ``np.asarray`` converts: there it gets the plain value, out of the graph.)
 """
 
 from __future__ import annotations
@@ -26,6 +27,24 @@ def _swapped(op: Callable[..., Any]) -> Callable[..., Any]:
         return op(other, self)
 
     return reflected
+
+
+def _augmented(op: Callable[..., Any]) -> Callable[..., Any]:
+    """``t += x`` gives the name t to a new Tensor, unless t is a parameter: then it raises.
+
+    Who writes ``p -= lr * p.grad`` means to change the parameter itself; a new Tensor under its
+    name would train nothing, without a word.
+    """
+
+    def augmented(self: Tensor, other: Any) -> Any:
+        if self._requires_grad and self._node is None:
+            raise GraphError(
+                f"{op.__name__} in place: a leaf that wants a gradient is not changed by an "
+                "operator; write `p.data -= step` to update it, or `y = p + x` for a new Tensor"
+            )
+        return op(self, other)
+
+    return augmented
 
 
 def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -179,6 +198,13 @@ class Tensor(Variable):
             "setitem: a Tensor is not written in place, for the graph may have saved its value; "
             "use where() or concat() for a new one, or write to .data outside the graph"
         )
+
+    __iadd__ = _augmented(ops.add)
+    __isub__ = _augmented(ops.subtract)
+    __imul__ = _augmented(ops.multiply)
+    __itruediv__ = _augmented(ops.divide)
+    __ipow__ = _augmented(ops.pow)
+    __imatmul__ = _augmented(ops.matmul)
 
     # ---- comparisons give plain boolean arrays
 

@@ -319,3 +319,39 @@ def test_the_gradient_an_op_gets_is_an_array_even_for_a_single_number() -> None:
     y = doubled(x)
     (y + y).backward()  # two gradients, added on their way
     assert x.grad == 4
+
+
+def test_a_users_backward_that_writes_to_dy_is_stopped() -> None:
+    """The same dy may be waiting for another operation, whose gradient would be wrong."""
+
+    @sg.differentiable
+    def tripled(x):
+        def backward(dy):
+            dy *= 3
+            return dy
+
+        return 3 * x, backward
+
+    a, b = (sg.tensor([1.0], requires_grad=True) for _ in range(2))
+    with pytest.raises(ValueError, match="read-only"):
+        (sg.sin(b) + tripled(a)).backward()
+
+
+def test_a_users_forward_that_writes_to_its_input_is_stopped() -> None:
+    @sg.differentiable
+    def doubled(x):
+        x *= 2
+        return x, lambda dy: 2 * dy
+
+    x = sg.tensor([1.0], requires_grad=True)
+    with pytest.raises(ValueError, match=r"doubled: .*read-only"):
+        doubled(x)
+    assert x.item() == 1
+
+
+def test_an_operation_without_a_module() -> None:
+    space: dict[str, object] = {}
+    exec("def same(x):\n    return x * 1, lambda dy: dy", {}, space)
+    x = sg.tensor([2.0], requires_grad=True)
+    sg.differentiable(space["same"])(x).backward()
+    assert x.grad.tolist() == [1.0]

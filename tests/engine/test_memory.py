@@ -260,3 +260,11 @@ def test_arrays_that_are_given_to_network_operations_may_be_reused_too() -> None
     loss.backward()
     for t, e in zip((logits, table, q), expected, strict=True):
         np.testing.assert_array_equal(t.grad, e)
+
+
+@pytest.mark.parametrize("statement", ["t += 1", "t -= 1", "t *= 2", "t /= 2", "t **= 2", "t @= t"])
+def test_in_place_operators_on_a_parameter_are_refused(statement: str) -> None:
+    """Python would give the name to a new Tensor, and an optimiser written so would do nothing."""
+    t = sg.tensor([1.0, 2.0], requires_grad=True)
+    with sg.no_grad(), pytest.raises(GraphError, match=r"p\.data -= step"):
+        exec(statement, {"t": t})
