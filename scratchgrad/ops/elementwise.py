@@ -155,7 +155,7 @@ def sigmoid(x):
 @differentiable
 def relu(x):
     """max(x, 0)."""
-    return np.maximum(x, 0), lambda dy: np.where(x > 0, dy, 0)
+    return np.maximum(x, 0), lambda dy: np.where(x <= 0, 0, dy)  # nan stays nan
 
 
 @differentiable

@@ -105,7 +105,8 @@ def _extreme(name, fold, x, axis, keepdims):
 
     def dx(dy):
         ties = x == kept
-        return np.where(ties, _kept(dy, axes, x.ndim) / np.sum(ties, axes, keepdims=True), 0)
+        # nan equals nothing, itself neither: with one among them, 0/0 says so.
+        return np.where(ties, _kept(dy, axes, x.ndim), 0) / np.sum(ties, axes, keepdims=True)
 
     return (kept if keepdims else np.squeeze(kept, axes)), dx
 

@@ -160,3 +160,12 @@ def test_an_infinite_gradient_of_one_copy_stays_with_its_element() -> None:
     x = sg.tensor([1.0, 2.0, 3.0], requires_grad=True)
     sg.repeat(x, [2, 0, 3]).backward([inf, 1.0, 1.0, 2.0, 3.0])
     assert x.grad.tolist() == [inf, 0, 6]
+
+
+def test_nan_is_not_hidden() -> None:
+    x = sg.tensor([np.nan, 1.0], requires_grad=True)
+    sg.relu(x).backward([2.0, 3.0])
+    np.testing.assert_array_equal(x.grad, [2.0, 3.0])
+    x.grad = None
+    sg.max(x).backward()
+    assert np.isnan(x.grad).all()
