@@ -220,7 +220,7 @@ def _print_result(session: Session, outcome: Outcome, *, quiet: bool) -> None:
     if not quiet:
         text = printable(outcome.sample) if sys.stdout.isatty() else outcome.sample
         print(f"\n---- a sample of the trained model ----\n{text}\n----\n")
-    train_loss = "" if outcome.train_loss is None else f"training {outcome.train_loss:.4f}, "
+    train_loss = "" if outcome.train_loss is None else f"last batch {outcome.train_loss:.4f}, "
     print(
         f"loss after step {outcome.step}: {train_loss}validation {outcome.val_loss:.4f} nats a "
         f"token, over the whole validation split ({clock(outcome.elapsed)} of work)"

@@ -181,8 +181,8 @@ PRESETS: Mapping[str, Preset] = {
 def resolve(preset: str, changes: Mapping[str, Any]) -> tuple[ModelSettings, TrainConfig]:
     """Lay explicit settings over a preset.
 
-    Two numbers follow the number of steps where they are not given themselves: the cosine ends
-    with the run, and the warm-up takes no more than a tenth of it.
+    Three numbers follow others where they are not given themselves: the cosine ends with the run,
+    the warm-up takes no more than a tenth of it, and min_lr no more than a tenth of lr.
 
     Parameters
     ----------
@@ -202,6 +202,8 @@ def resolve(preset: str, changes: Mapping[str, Any]) -> tuple[ModelSettings, Tra
     steps = given.get("steps", chosen.train.steps)
     given.setdefault("decay_steps", max(steps, 1))
     given.setdefault("warmup_steps", max(min(chosen.train.warmup_steps, steps // 10), 0))
+    if isinstance(given.get("lr"), float | int):
+        given.setdefault("min_lr", min(chosen.train.min_lr, given["lr"] / 10))
     return _replace(chosen.model, given), _replace(chosen.train, given)
 
 

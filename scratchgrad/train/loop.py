@@ -203,6 +203,11 @@ class _Loop:
         places = list_checkpoints(self.session.run.checkpoints)
         if not places:
             return "no checkpoint was made yet: begin again with a smaller --lr (or a --clip)"
+        if places[0][0] == self.trainer.step:
+            return (
+                f"the newest checkpoint, step {places[0][0]}, leads straight to it, so its weights "
+                "may be ruined already: begin again with a smaller --lr (or a --clip)"
+            )
         lr = max(self.config.lr / 3, self.config.min_lr)
         return (
             f"the last good checkpoint is step {places[0][0]}: go on from it with a smaller rate, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from scratchgrad.data import check_length, split
 from scratchgrad.errors import CheckpointError, ConfigError, DataError
 from scratchgrad.gpt import GPT, GPTConfig
 from scratchgrad.tokenizer import CharTokenizer
@@ -154,6 +156,7 @@ def resume(
     config = _changed(former, changes or {})
     checkpoint, problems = newest_checkpoint(run.checkpoints)
     notes = [f"{problem}; going on from step {checkpoint.step}" for problem in problems]
+    _check_unedited(run, former, checkpoint)
     _check_steps(run, config.train, checkpoint.step)
     tokenizer = _tokenizer_of(run, checkpoint)
     text, source = load_text(files or former.text.files)
@@ -217,6 +220,7 @@ def open_model(path: str | Path, which: str = "best") -> OpenedModel:
             if which != "best":
                 raise
             notes.append(f"the best checkpoint cannot be used ({error}); using the newest")
+    _check_unedited(run, config, checkpoint)
     tokenizer = _tokenizer_of(run, checkpoint)
     model = GPT(_gpt_config(config.model, tokenizer.vocab_size), seed=config.train.seed)
     model.load_state_dict(checkpoint.model)
@@ -250,9 +254,10 @@ def _trainer(
     settings: ModelSettings, train: TrainConfig, tokenizer: CharTokenizer, text: str
 ) -> Trainer:
     config = _gpt_config(settings, tokenizer.vocab_size)
+    ids = tokenizer.encode(text)
+    check_length(*split(ids, train.val_fraction), config.block_size)  # before a model is built
     check_fits(config, train.batch_size)
-    model = GPT(config, seed=train.seed)
-    return Trainer(model, train, tokenizer.encode(text))
+    return Trainer(GPT(config, seed=train.seed), train, ids)
 
 
 def _changed(former: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
@@ -290,6 +295,19 @@ def _check_steps(run: RunFolder, train: TrainConfig, step: int) -> None:
         )
 
 
+def _check_unedited(run: RunFolder, config: RunConfig, checkpoint: Checkpoint) -> None:
+    """Hold config.json to the checkpoint: with other heads the weights fit, and mean nothing."""
+    then, now = checkpoint.state.get("model"), dataclasses.asdict(config.model)
+    then = dict(then) if isinstance(then, dict) else {}
+    then["seed"], now["seed"] = checkpoint.state.get("seed"), config.train.seed
+    for name in now:
+        if name != "dropout" and then.get(name) != now[name]:
+            raise CheckpointError(
+                f"{run.config} says {name} is {now[name]}, but the checkpoint of step "
+                f"{checkpoint.step} was made with {then.get(name)}; put the former value back"
+            )
+
+
 def _check_text(former: TextSource, found: TextSource) -> None:
     if found.sha256 == former.sha256:
         return
@@ -319,8 +337,9 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _number(state: Mapping[str, Any], name: str) -> Any:
+def _number(state: Mapping[str, Any], name: str) -> float:
     value = state.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is None or not number or not math.isfinite(value) or value < 0:
         raise CheckpointError(f"the checkpoint is damaged: {name} is {value!r}")
     return value

@@ -189,11 +189,11 @@ class Trainer:
         """
         self.model.load_state_dict(model)
         self.optimizer.load_state_dict(optimizer)
-        best, norm = state.get("best"), state.get("last_grad_norm")
         try:
+            best, norm = state.get("best"), state.get("last_grad_norm")
             self.best_step = None if best is None else int(best["step"])
             self.best_loss = math.inf if best is None else float(best["loss"])
             self._last_norm = None if norm is None else float(norm)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"the checkpoint of step {step} is damaged: {error!r}") from None
         self.step = step

@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from scratchgrad.errors import CheckpointError, ConfigError, DataError
+from scratchgrad.errors import CheckpointError, ConfigError, DataError, NonFiniteLossError
 from scratchgrad.train.log import read_log
-from scratchgrad.train.session import begin, resume
+from scratchgrad.train.session import begin, open_model, resume
 from tests.train.runs import SMALL, TEXT, go, remains, start, timeless, write_text
 
 # Dropout and accumulation, so that their state has to be right as well.
@@ -155,3 +155,50 @@ def test_another_tokenizer_is_refused(tmp_path, text_file):
     (run / "tokenizer.json").write_text(json.dumps(body))
     with pytest.raises(CheckpointError, match="not the tokenizer"):
         resume(run)
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value"),
+    [("model", "n_head", 4), ("model", "norm_position", "post"), ("train", "seed", 7)],
+)
+def test_an_edited_config_is_refused(tmp_path, text_file, section, name, value):
+    """The weights would still fit, and mean nothing."""
+    run = tmp_path / "run"
+    go(start(run, text_file), stop_after=3)
+    body = json.loads((run / "config.json").read_text())
+    body[section][name] = value
+    (run / "config.json").write_text(json.dumps(body))
+    with pytest.raises(CheckpointError, match=f"says {name} is {value}"):
+        resume(run)
+    with pytest.raises(CheckpointError, match=f"says {name} is {value}"):
+        open_model(run)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("elapsed", float("nan")), ("tokens", float("inf")), ("trainer", "x")]
+)
+def test_an_edited_state_is_refused(tmp_path, text_file, name, value):
+    run = tmp_path / "run"
+    go(start(run, text_file), stop_after=3)
+    for path in (run / "checkpoints").glob("*/state.json"):
+        body = json.loads(path.read_text())
+        body[name] = value
+        path.write_text(json.dumps(body))
+    with pytest.raises(CheckpointError, match="damaged"):
+        resume(run)
+
+
+def test_after_a_ruined_step_the_last_good_checkpoint_is_named(tmp_path, text_file, monkeypatch):
+    session = start(tmp_path / "run", text_file, checkpoint_every=2, eval_every=0)
+    real = session.trainer.train_step
+
+    def ruined():
+        if session.trainer.step == 3:
+            raise NonFiniteLossError("step 4: the loss is nan")
+        return real()
+
+    monkeypatch.setattr(session.trainer, "train_step", ruined)
+    with pytest.raises(
+        NonFiniteLossError, match=r"last good checkpoint is step 2: .*--resume .*--lr"
+    ):
+        go(session)

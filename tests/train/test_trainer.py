@@ -207,3 +207,9 @@ def test_presets():
         resolve("huge", {})
     with pytest.raises(ConfigError, match="steps must be at least 1; got 0"):
         resolve("char", {"steps": 0})
+
+
+def test_the_final_rate_follows_a_smaller_peak():
+    assert resolve("char", {"lr": 1e-5})[1].min_lr == pytest.approx(1e-6)
+    assert resolve("char", {"lr": 1e-2})[1].min_lr == 1e-4
+    assert resolve("char", {"lr": 1e-5, "min_lr": 0.0})[1].min_lr == 0
