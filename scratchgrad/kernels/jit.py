@@ -213,8 +213,10 @@ def _state() -> str:
 class _Cache(NullCache):
     """What Numba asks for before it compiles one kernel, and gives after it did.
 
-    An entry is a SHA-256 followed by what it was made of: Numba's own serialised form. Nothing
-    here may stop a run: whatever goes wrong, the kernel is compiled again.
+    An entry is a SHA-256 followed by what it was made of: Numba's own serialised form, which is a
+    pickle. There is none elsewhere in the package; Numba has no other form for machine code, and
+    the folder is the user's own. Nothing here may stop a run: whatever goes wrong, the kernel is
+    compiled again.
     """
 
     def __init__(self, name: str):

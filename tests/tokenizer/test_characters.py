@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scratchgrad.data import split
 from scratchgrad.errors import DataError, DtypeError, IdRangeError
 from scratchgrad.tokenizer import CharTokenizer
 
@@ -117,3 +118,14 @@ def test_a_tokenizer_file_that_is_not_there(tmp_path):
         CharTokenizer.load(tmp_path / "nowhere")
     with pytest.raises(DataError, match="cannot read"):
         CharTokenizer.load(tmp_path)
+
+
+def test_tinyshakespeare(shared_data):
+    """The counts that figures on this text are quoted with: 65 characters, split 9 to 1."""
+    text = (shared_data / "tinyshakespeare.txt").read_bytes().decode()
+    tokenizer = CharTokenizer().train(text)
+    ids = tokenizer.encode(text)
+    assert tokenizer.vocab_size == 65
+    assert tokenizer.decode(ids) == text
+    training, validation = split(ids, 0.1)
+    assert (len(training), len(validation)) == (1_003_854, 111_540)
