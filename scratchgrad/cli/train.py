@@ -170,6 +170,9 @@ def run(arguments: argparse.Namespace) -> int:
     from scratchgrad.train.loop import draw, run_training
     from scratchgrad.train.progress import make_reporter
 
+    if arguments.quiet:  # what went wrong with a checkpoint is no progress
+        for note in session.notes:
+            print(f"note: {note}", file=sys.stderr)
     reporter = make_reporter(sys.stdout, quiet=arguments.quiet)
     try:
         with stop_at_next_step() as interrupt:

@@ -268,6 +268,8 @@ def _changed(former: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
         for name, value in changes.items()
         if value is not None and value != present[name]
     }
+    if "lr" in new and "min_lr" not in new:  # as in a new run, the end follows a smaller peak
+        new["min_lr"] = min(present["min_lr"], new["lr"] / 10)
     for name in _FIXED:
         if name in new:
             raise ConfigError(

@@ -260,6 +260,7 @@ def test_a_folder_with_a_run_is_refused_then_resumed_or_overwritten(at, capsys):
     steps = sorted(p.name for p in (at / "run" / "checkpoints").iterdir())
     assert steps == ["step-00000002"]
     assert main(["train", "--resume", "run", "--steps", "4", "--quiet"]) == 0
+    assert "the learning rate stays at" in capsys.readouterr().err
     assert "--n-layer" not in refused(capsys, "train", "--resume", "run", "--n-layer", "5")
 
 
@@ -377,3 +378,14 @@ def test_a_console_with_few_characters_does_not_end_the_run(tmp_path):
         timeout=120,
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_a_damaged_checkpoint_is_named_even_when_quiet(at, capsys):
+    assert main(["train", "text.txt", *NUMBERS, "--out", "run", "--quiet"]) == 0
+    newest, older = sorted((at / "run" / "checkpoints").glob("step-*"), reverse=True)[:2]
+    (newest / "model.safetensors").write_bytes(b"")
+    capsys.readouterr()
+    assert main(["train", "--resume", "run", "--quiet"]) == 0
+    err = capsys.readouterr().err
+    assert err.startswith("note: ")
+    assert f"going on from step {int(older.name.removeprefix('step-'))}" in err

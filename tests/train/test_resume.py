@@ -202,3 +202,9 @@ def test_after_a_ruined_step_the_last_good_checkpoint_is_named(tmp_path, text_fi
         NonFiniteLossError, match=r"last good checkpoint is step 2: .*--resume .*--lr"
     ):
         go(session)
+
+
+def test_a_smaller_rate_takes_its_end_down_with_it(tmp_path, text_file):
+    go(start(tmp_path / "run", text_file), stop_after=3)
+    train = resume(tmp_path / "run", changes={"lr": 1e-4}).config.train
+    assert (train.lr, train.min_lr) == (1e-4, pytest.approx(1e-5))
