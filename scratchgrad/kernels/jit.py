@@ -74,25 +74,39 @@ class _LowerApart(Lower):
         self.function.attributes.add("noinline")
 
 
-@register_pass(mutates_CFG=True, analysis_only=False)
-class _LoweringApart(NativeLowering):
-    _name = "native_lowering_apart"
-
-    @property
-    def lowering_class(self) -> type:
-        return _LowerApart
+class _LowerDistinct(Lower):
+    def setup_function(self, fndesc: Any) -> None:
+        fndesc.noalias = True
+        super().setup_function(fndesc)
 
 
-class _CompilerApart(Compiler):
-    def define_pipelines(self) -> Any:
-        managers = super().define_pipelines()
-        for manager in managers:
-            manager.passes = [
-                (_LoweringApart if step is NativeLowering else step, text)
-                for step, text in manager.passes
-            ]
-            manager.finalize()
-        return managers
+def _compiler(lower: type, name: str) -> type:
+    """Numba's compiler with another class to write the machine code's first form."""
+
+    @register_pass(mutates_CFG=True, analysis_only=False)
+    class Lowering(NativeLowering):
+        _name = name
+
+        @property
+        def lowering_class(self) -> type:
+            return lower
+
+    class OwnCompiler(Compiler):
+        def define_pipelines(self) -> Any:
+            managers = super().define_pipelines()
+            for manager in managers:
+                manager.passes = [
+                    (Lowering if step is NativeLowering else step, text)
+                    for step, text in manager.passes
+                ]
+                manager.finalize()
+            return managers
+
+    return OwnCompiler
+
+
+_Apart = _compiler(_LowerApart, "native_lowering_apart")
+_Distinct = _compiler(_LowerDistinct, "native_lowering_distinct")
 
 
 def routine(function: Callable[..., Any]) -> Any:
@@ -100,7 +114,7 @@ def routine(function: Callable[..., Any]) -> Any:
 
     LLVM would inline it at each call, and the compile time of a kernel of ten products with it.
     """
-    return _njit(function, fastmath=set(EXACT), pipeline_class=_CompilerApart, **_COMMON)
+    return _njit(function, fastmath=set(EXACT), pipeline_class=_Apart, **_COMMON)
 
 
 # -- kernels -----------------------------------------------------------------------------------
@@ -125,13 +139,20 @@ def plain(x: np.ndarray) -> np.ndarray:
 
 
 class Kernel:
-    """A compiled function of (start, stop, arrays and scalars …), run over a number of units."""
+    """A compiled function of (start, stop, arrays and scalars …), run over a number of units.
+
+    No array that it writes to may overlap another: the compiler is told so. Otherwise it would
+    look at the addresses at run time, and take a slower loop, which adds up in another order,
+    where two small arrays lie side by side: the same call would give other bits.
+    """
 
     def __init__(self, function: Callable[..., Any], fastmath: frozenset[str]):
         self.__name__ = function.__name__
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
-        self.compiled = _njit(function, fastmath=set(fastmath), nogil=True, **_COMMON)
+        self.compiled = _njit(
+            function, fastmath=set(fastmath), nogil=True, pipeline_class=_Distinct, **_COMMON
+        )
         self._ready: set[np.dtype] = set()
         if not _config.DISABLE_JIT:
             module = function.__module__.rpartition(".")[2]

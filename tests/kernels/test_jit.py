@@ -4,11 +4,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from scratchgrad.kernels import jit
+from scratchgrad.kernels import jit, softmax
 from scratchgrad.kernels.warm_up import warm_up
 from tests.kernels.cases import CASES
 
@@ -172,3 +173,21 @@ def test_plain(dtype):
         assert same.dtype == dtype
         assert same.dtype.isnative
         np.testing.assert_array_equal(same, odd)
+
+
+@pytest.mark.parametrize("name", ["_softmax", "_log_softmax"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_bits_do_not_depend_on_where_the_arrays_lie(name: str, dtype: Any) -> None:
+    """Side by side in memory, a compiler that fears an overlap takes another, slower loop."""
+    compiled = getattr(softmax, name)
+    rng = np.random.default_rng(0)
+    for gap in [*range(8)] * 20:
+        x = rng.normal(size=(4, 4)).astype(dtype)
+        apart = np.empty((8, 4, 4), dtype)
+        apart[0] = x
+        memory = np.empty(2 * x.size + gap, dtype)
+        here, there = memory[: x.size].reshape(4, 4), memory[x.size + gap :].reshape(4, 4)
+        here[...] = x
+        compiled(4, apart[0], apart[-1], work=16)
+        compiled(4, here, there, work=16)
+        np.testing.assert_array_equal(there, apart[-1])
