@@ -5,6 +5,8 @@ likely mend. Each class also derives from the built-in that a Python programmer 
 catch, so ``except ValueError`` works as well as ``except ShapeError``.
 """
 
+from typing import Any
+
 
 class ScratchgradError(Exception):
     """Base of every error that this package raises on purpose."""
@@ -27,7 +29,9 @@ class GraphError(ScratchgradError, RuntimeError):
 
 
 class GradcheckError(ScratchgradError, AssertionError):
-    """A gradient that disagrees with finite differences."""
+    """A gradient that disagrees with finite differences; ``.failure`` holds it in parts."""
+
+    failure: Any = None
 
 
 class ConfigError(ScratchgradError, ValueError):

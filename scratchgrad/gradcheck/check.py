@@ -1,0 +1,349 @@
+"""What is asked of a gradient, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from scratchgrad.errors import ConfigError
+from scratchgrad.gradcheck.compare import Comparison, Tolerance, compare_leaf
+from scratchgrad.gradcheck.diagnosis import Evidence, are_float32, likely_cause
+from scratchgrad.gradcheck.differences import (
+    Line,
+    cotangent_like,
+    dot_product_error,
+    taylor_slope,
+    unit_direction,
+)
+from scratchgrad.gradcheck.report import GradcheckReport, failed
+from scratchgrad.gradcheck.subject import Subject, in_float64, make_subject
+
+DOT_PRODUCT = 1e-12
+SLOPE = 1.8
+
+
+def gradcheck(
+    fn: Any,
+    inputs: list[Any] | tuple[Any, ...] = (),
+    *,
+    step: float = 1e-3,
+    rtol: float = 1e-6,
+    atol: float = 1e-9,
+    max_entries: int = 1000,
+    directions: int = 8,
+    seed: int = 0,
+) -> GradcheckReport:
+    """Prove a gradient by finite differences, or say what is wrong with it.
+
+    In order: the function is one (called twice, it gives the same); backward with a random
+    cotangent, twice, gives the same bits; nothing is written to, and no gradient shares memory
+    with an input or another gradient; every entry of every gradient equals the five-point
+    difference; the Taylor remainder falls as h²; and, where the function is linear in an input,
+    the dot-product test holds to 1e-12.
+
+    Parameters
+    ----------
+    fn : what to check
+        A function of Tensors that returns a Tensor or a tuple of them; a Module, of which every
+        parameter is checked too, in float64; or a pair ``(forward, vjp)`` of NumPy functions,
+        ``forward(*inputs)`` and ``vjp(dy, *inputs)``, the latter giving one gradient an input
+        (None where there is none; dy is a tuple if forward returns several).
+    inputs : arrays or Tensors
+        Float arrays must be float64. Tensors are differentiated if they require a gradient, or
+        if none of the inputs does. They are moved in place and put back, so parameters that
+        ``fn`` reaches by itself can be given here too. Anything else is passed as it is.
+    step : h, in the unit of the inputs. It shrinks by itself, to h/1000, where f bends too much.
+    rtol, atol : an entry is right if |analytic - numeric| <= atol + rtol * scale, scale the
+        larger of the two magnitudes, but at least a thousandth of that gradient's largest entry.
+    max_entries : so many entries are compared one by one, smallest inputs first. Inputs beyond
+        that are compared along random unit directions; the report says which.
+    directions : how many, for each such input
+    seed : of the random cotangent and directions
+
+    Returns
+    -------
+    GradcheckReport
+
+    Raises
+    ------
+    GradcheckError
+        Naming the input or parameter, the index, both values, the relative error, and the likely
+        cause where it can be told; the parts are in its ``.failure``. Also at a kink, where there
+        is no derivative and nothing can be proved.
+    DtypeError
+        For float32 inputs.
+
+    >>> import numpy as np, scratchgrad as sg
+    >>> report = sg.gradcheck(sg.exp, [np.array([0.0, 1.0])])
+    >>> report.entries, report.worst < 1e-7, report.linear
+    (2, True, ())
+    >>> pair = (np.sin, lambda dy, x: dy * np.cos(x))          # plain NumPy, no Tensor
+    >>> sg.gradcheck(pair, [np.array([0.5])]).entries
+    1
+    """
+    if not (step > 0 and rtol > 0 and atol >= 0 and max_entries >= 0 and directions >= 1):
+        raise ConfigError(
+            "gradcheck: expected step and rtol above 0, atol and max_entries of 0 or more and "
+            f"directions of 1 or more, received {step}, {rtol}, {atol}, {max_entries} and "
+            f"{directions}"
+        )
+    if not isinstance(inputs, (list, tuple)):
+        raise ConfigError(
+            f"gradcheck: expected a list of inputs, received {type(inputs).__name__}; for a "
+            "single input x write [x]"
+        )
+    tolerance = Tolerance(step, rtol, atol)
+    # What is not finite is told by the check, in words, and not by NumPy's warnings.
+    with in_float64(fn), np.errstate(all="ignore"):
+        return _check(make_subject(fn, inputs), tolerance, max_entries, directions, seed)
+
+
+def _check(
+    subject: Subject, tolerance: Tolerance, max_entries: int, directions: int, seed: int
+) -> GradcheckReport:
+    rng = np.random.default_rng(seed)
+    centre = _the_same_twice(subject)
+    cotangents = [cotangent_like(rng, y.shape) for y in centre]
+    analytic = _clean_gradients(subject, cotangents)
+
+    def line(moves: Any) -> Line:
+        return Line(subject.outputs, cotangents, centre, moves)
+
+    by_entry = _affordable([leaf.array.size for leaf in subject.leaves], max_entries)
+    comparisons = [
+        compare_leaf(leaf, g, line, tolerance, None if i in by_entry else directions, rng)
+        for i, (leaf, g) in enumerate(zip(subject.leaves, analytic, strict=True))
+    ]
+    _raise_at_a_kink(subject, comparisons, centre)
+    _raise_if_wrong(subject, comparisons, analytic, cotangents, centre, tolerance)
+    linear = _dot_product_test(subject, analytic, line, rng)
+    slope = _taylor_test(subject, analytic, line, rng)
+    return GradcheckReport(
+        name=subject.name,
+        entries=sum(c.numeric.size for c in comparisons),
+        worst=max(c.worst for c in comparisons),
+        elementwise=tuple(c.leaf.name for c in comparisons if c.elementwise),
+        directions=tuple(c.leaf.name for c in comparisons if not c.elementwise),
+        slope=slope,
+        linear=linear,
+    )
+
+
+def _affordable(sizes: Sequence[int], max_entries: int) -> set[int]:
+    """The leaves that are compared entry by entry: the smallest first, while the budget lasts."""
+    chosen = set()
+    for i in sorted(range(len(sizes)), key=sizes.__getitem__):
+        max_entries -= sizes[i]
+        if max_entries < 0:
+            break
+        chosen.add(i)
+    return chosen
+
+
+# ---------------------------------------------------------------------- before any differences
+
+
+def _the_same_twice(subject: Subject) -> list[np.ndarray]:
+    """The outputs, of a function that has the same ones at every call and writes to no input."""
+    before = [(label, x.copy()) for label, x in subject.watched()]
+    once, again = subject.outputs(), subject.outputs()
+    _raise_if_written(subject, before, "the function")
+    if len(once) != len(again) or not all(map(_same_bits, once, again)):
+        raise failed(
+            "nondeterministic",
+            subject.name,
+            "two calls with the same inputs gave two values; if it draws random numbers, make it "
+            "draw the same ones each time (for a Module with dropout: .eval())",
+        )
+    for i, y in enumerate(once):
+        if not np.isfinite(y).all():
+            bad = tuple(int(k) for k in np.argwhere(~np.isfinite(y))[0])
+            raise failed(
+                "value",
+                subject.name,
+                f"output {i} is {y[bad]} at index {bad}; there is no derivative of that, so move "
+                "the inputs into the function's domain",
+            )
+    return once
+
+
+def _same_bits(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def _raise_if_written(subject: Subject, before: list[tuple[str, np.ndarray]], who: str) -> None:
+    for (label, old), (_, new) in zip(before, subject.watched(), strict=True):
+        if not _same_bits(old, new):
+            raise failed(
+                "mutation", subject.name, f"{who} wrote into {label}; copy it first", where=label
+            )
+
+
+def _clean_gradients(subject: Subject, cotangents: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The gradients, the same bits each time, and sharing memory with nothing."""
+    before = [(label, x.copy()) for label, x in subject.watched()]
+    first = subject.gradients(cotangents)
+    _raise_if_written(subject, before, "the backward")
+    for i, (leaf, g) in enumerate(zip(subject.leaves, first, strict=True)):
+        shared = [(label, x) for label, x in subject.watched()]
+        shared += [(f"the gradient of {subject.leaves[j].name}", first[j]) for j in range(i)]
+        for label, array in shared:
+            if np.shares_memory(g, array):
+                raise failed(
+                    "aliasing",
+                    subject.name,
+                    f"the gradient of {leaf.name} shares memory with {label}: what is added to "
+                    "the one changes the other; return a copy",
+                    where=leaf.name,
+                )
+    first = [g.copy() for g in first]
+    for leaf, g, again in zip(subject.leaves, first, subject.gradients(cotangents), strict=True):
+        if not _same_bits(g, again):
+            raise failed(
+                "nondeterministic",
+                subject.name,
+                f"two backward passes gave two gradients of {leaf.name}; something is kept "
+                "between them, or memory is used that was never written",
+                where=leaf.name,
+            )
+    return first
+
+
+# ------------------------------------------------------------------------------ the comparison
+
+
+def _raise_at_a_kink(
+    subject: Subject, comparisons: Sequence[Comparison], centre: Sequence[np.ndarray]
+) -> None:
+    for c in comparisons:
+        if c.kinks and are_float32(centre) and not are_float32([c.leaf.array]):
+            raise failed(
+                "dtype",
+                subject.name,
+                "the outputs are exact float32 numbers: something inside computes in float32, and "
+                "moves in steps where it should move smoothly",
+            )
+        if c.kinks:
+            here = f"index {c.kinks[0]}" if c.elementwise else "a random direction"
+            raise failed(
+                "kink",
+                subject.name,
+                f"not differentiable here: {c.leaf.name}, {here}, lies on a kink or a jump "
+                f"({len(c.kinks)} of {c.numeric.size} do), where no gradient is right or wrong; "
+                "move the input away from it",
+                where=c.leaf.name,
+                index=c.kinks[0] if c.elementwise else None,
+            )
+
+
+def _raise_if_wrong(
+    subject: Subject,
+    comparisons: Sequence[Comparison],
+    analytic: Sequence[np.ndarray],
+    cotangents: Sequence[np.ndarray],
+    centre: Sequence[np.ndarray],
+    tolerance: Tolerance,
+) -> None:
+    wrong = [i for i, c in enumerate(comparisons) if not c.right.all()]
+    if not wrong:
+        return
+    i = max(wrong, key=lambda i: comparisons[i].worst)
+    c = comparisons[i]
+
+    def with_cotangents(others: Sequence[np.ndarray]) -> np.ndarray:
+        return subject.gradients(others)[i]
+
+    def numeric_with(others: Sequence[np.ndarray]) -> np.ndarray:
+        def line(moves: Any) -> Line:
+            return Line(subject.outputs, others, centre, moves)
+
+        return compare_leaf(c.leaf, analytic[i], line, tolerance.once(), None, None).numeric
+
+    cause = ""
+    if c.elementwise:
+        others = {o.leaf.name: o.numeric for j, o in enumerate(comparisons) if j != i}
+        cause = likely_cause(
+            Evidence(
+                c.analytic, c.numeric, c.right, c.leaf.array, others, centre, cotangents,
+                with_cotangents, numeric_with,
+            )
+        )  # fmt: skip
+    index, exact, numeric, relative = c.worst_entry()
+    unit = "entries" if all(o.elementwise for o in comparisons) else "entries and directions"
+    message = (
+        f"{sum(int((~o.right).sum()) for o in comparisons)} of "
+        f"{sum(o.numeric.size for o in comparisons)} {unit} are wrong; the worst is "
+        f"{c.leaf.name}, index {index}: analytic {exact:.10g}, numeric {numeric:.10g}, relative "
+        f"error {relative:.1e}"
+    )
+    also = [comparisons[j].leaf.name for j in wrong if j != i]
+    right = [o.leaf.name for o in comparisons if o.right.all()]
+    if also:
+        message += f"; {', '.join(also)} {'are' if len(also) > 1 else 'is'} wrong too"
+    if right:
+        message += f"; {', '.join(right)} {'are' if len(right) > 1 else 'is'} right"
+    raise failed(
+        "gradient",
+        subject.name,
+        message,
+        where=c.leaf.name,
+        index=index,
+        analytic=exact,
+        numeric=numeric,
+        relative=relative,
+        cause=cause,
+    )
+
+
+# ------------------------------------------------------------------- the two finer tests
+
+
+def _dot_product_test(
+    subject: Subject, analytic: Sequence[np.ndarray], line: Any, rng: np.random.Generator
+) -> tuple[str, ...]:
+    linear = []
+    for leaf, g in zip(subject.leaves, analytic, strict=True):
+        d = cotangent_like(rng, leaf.array.shape)
+        along, scale = float(np.sum(g * d)), float(np.abs(g * d).sum())
+        error = dot_product_error(line([(leaf.array, d)]), along, scale)
+        if error is None:
+            continue
+        if not error <= DOT_PRODUCT:
+            raise failed(
+                "dot-product",
+                subject.name,
+                f"the function is linear in {leaf.name}, yet <J d, c> and <d, Jᵀ c> differ by "
+                f"{error:.1e} relative to their terms (expected {DOT_PRODUCT:.0e} or less)",
+                where=leaf.name,
+                relative=error,
+            )
+        if leaf.array.size:
+            linear.append(leaf.name)
+    return tuple(linear)
+
+
+def _taylor_test(
+    subject: Subject, analytic: Sequence[np.ndarray], line: Any, rng: np.random.Generator
+) -> float | None:
+    size = max(1, sum(leaf.array.size for leaf in subject.leaves))
+    # One unit direction through all leaves together.
+    parts = [
+        unit_direction(rng, leaf.array.shape) * (leaf.array.size / size) ** 0.5
+        for leaf in subject.leaves
+    ]
+    moves = [(leaf.array, d) for leaf, d in zip(subject.leaves, parts, strict=True)]
+    along = sum(float(np.sum(g * d)) for g, d in zip(analytic, parts, strict=True))
+    scale = sum(float(np.abs(g * d).sum()) for g, d in zip(analytic, parts, strict=True))
+    slope, share = taylor_slope(line(moves), along, scale)
+    if slope is not None and slope < SLOPE:
+        raise failed(
+            "taylor",
+            subject.name,
+            "every entry is within the tolerance, but |f(x + hd) - f(x) - h g.d| falls as h to "
+            f"the power {slope:.2f} and not 2: some of the gradient is off by little (about "
+            f"{share:.1e} along a random direction)",
+            relative=share / max(scale, np.finfo(np.float64).tiny),
+        )
+    return slope

@@ -1,0 +1,178 @@
+"""The numeric side: how y . c really changes when a leaf is moved.
+
+Five points, f(x - 2h) to f(x + 2h), give two central differences, D(h) and D(2h). Their errors are
+h² f'''/6 and four times that, so (4 D(h) - D(2h)) / 3 is free of it: with h = 1e-3 an error of
+order h⁴ is left, and rounding, eps / h, is 1000 times less than with the usual h = 1e-6.
+
+The same five points tell a kink. Those of a smooth function lie on a cubic but for h⁴ f''''; at a
+kink they miss it by h times the jump of the slope. So the fourth difference divided by h falls
+with h³ for a smooth function and stays for a kink.
+
+Source: the five-point formula, Abramowitz and Stegun (1964), table 25.2; the idea of telling kinks
+from the fit of five points, chainer's gradient_check.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+SHRINK = 10.0
+RUNGS = 4  # h, h/10, h/100, h/1000
+KINK = 1e-2  # a jump of the slope smaller than this part of the slope is not seen
+
+Outputs = Callable[[], list[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Slope:
+    """A numeric derivative; nan where none could be formed."""
+
+    value: float
+    kink: bool = False
+
+
+class Line:
+    """y . c along a line through the leaves: x + s d, for a number s.
+
+    ``moves`` are pairs (array, d), d an array of the same shape, or an index: one entry alone.
+    """
+
+    def __init__(
+        self,
+        outputs: Outputs,
+        cotangents: Sequence[np.ndarray],
+        centre: Sequence[np.ndarray],
+        moves: Sequence[tuple[np.ndarray, np.ndarray | tuple[int, ...]]],
+    ) -> None:
+        self.outputs = outputs
+        self.cotangents = cotangents
+        self.centre = centre
+        self.moves = moves
+
+    def at(self, s: float) -> list[np.ndarray]:
+        """The outputs at x + s d; the leaves are put back bit for bit."""
+        kept = []
+        try:
+            for array, d in self.moves:
+                if isinstance(d, tuple):
+                    kept.append(array[d])
+                    array[d] += s
+                else:
+                    kept.append(array.copy())
+                    array += s * d
+            return self.outputs()
+        finally:
+            for (array, d), old in zip(self.moves, kept, strict=False):
+                array[d if isinstance(d, tuple) else ...] = old
+
+    def combine(self, *terms: tuple[float, Sequence[np.ndarray]]) -> float:
+        """(sum of a weight times outputs) . c. Entries that do not move cancel before the sum."""
+        total = 0.0
+        for i, c in enumerate(self.cotangents):
+            total += float(np.sum(sum(w * ys[i] for w, ys in terms) * c))
+        return total
+
+    def size(self, ys: Sequence[np.ndarray]) -> float:
+        """The sum of |y c|: what the rounding of y . c is relative to."""
+        pairs = zip(ys, self.cotangents, strict=True)
+        return sum(float(np.abs(y * c).sum()) for y, c in pairs)
+
+    def slope(self, step: float, floor: float, accept: Callable[[float], bool]) -> Slope:
+        """The derivative at s = 0.
+
+        The step shrinks until the two central differences agree well, no kink is in sight, and
+        the value is one that the caller accepts; if no step does it all, the steadiest value is
+        returned, and a kink is reported if it was in sight at the smallest steps too.
+
+        ``floor`` is the size below which a derivative counts as zero.
+        """
+        found: list[tuple[float, float]] = []  # (how unsteady, value)
+        kinks: list[bool] = []
+        for rung in range(RUNGS):
+            h = step / SHRINK**rung
+            a, b, d, e = (self.at(k * h) for k in (-2, -1, 1, 2))
+            near = self.combine((1, d), (-1, b)) / (2 * h)
+            far = self.combine((1, e), (-1, a)) / (4 * h)
+            if not (math.isfinite(near) and math.isfinite(far)):
+                continue
+            value = (4 * near - far) / 3
+            scale = max(abs(near), abs(far), floor)
+            bend = self.combine((1, a), (-4, b), (6, self.centre), (-4, d), (1, e)) / h
+            sides = [self.combine((k, y), (-k, self.centre)) / h for k, y in ((1, d), (-1, b))]
+            unsteady = abs(near - far)
+            # A jump that is odd about x leaves the fourth difference 0, but not these two alike.
+            kinks.append(max(abs(bend), unsteady) > KINK * max(scale, *map(abs, sides)))
+            if rung and found:
+                unsteady = min(unsteady, abs(value - found[-1][1]))
+            found.append((unsteady, value))
+            if unsteady <= 1e-5 * scale and not kinks[-1] and accept(value):
+                return Slope(value)
+        if not found:
+            return Slope(math.nan)
+        return Slope(min(found)[1], kink=all(kinks[-2:]))
+
+
+def unit_direction(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """A random direction of length 1, no component of which is near zero.
+
+    A component near zero would hide a wrong entry.
+    """
+    return cotangent_like(rng, shape) / math.sqrt(max(1.0, math.prod(shape)))
+
+
+def cotangent_like(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Random numbers of either sign, from 0.5 to 1.5 in size: never near zero, never all alike."""
+    return np.asarray(rng.uniform(0.5, 1.5, shape) * rng.choice([-1.0, 1.0], shape))
+
+
+# ---------------------------------------------------------------------------------- Taylor test
+
+
+def taylor_slope(line: Line, derivative: float, scale: float) -> tuple[float | None, float]:
+    """How fast |f(x + h d) - f(x) - h g . d| falls, as a power of h; and g . d's share of it.
+
+    With the right g the rest begins with h² f''/2: the power is 2, or more where f'' is zero. A
+    wrong g leaves h times its error, which wins as h falls: 1. None: the rest is only rounding, so
+    f is linear along d and g . d is right.
+
+    ``scale`` is the size of the single terms of g . d, of which 1e-9 is taken for rounding.
+    """
+    size = sum(
+        float(np.abs(y * c).sum()) for y, c in zip(line.centre, line.cotangents, strict=True)
+    )
+    noise = 200 * np.finfo(np.float64).eps * max(size, 1e-3)
+    points = []
+    for h in (1e-2 / 4**k for k in range(6)):
+        rest = line.combine((1, line.at(h)), (-1, line.centre)) - h * derivative
+        if math.isfinite(rest) and abs(rest) > max(noise, 1e-9 * h * scale):
+            points.append((h, abs(rest)))
+    if len(points) < 2:
+        return None, 0.0
+    (h1, r1), (h2, r2) = points[-2:]
+    return math.log(r1 / r2) / math.log(h1 / h2), r2 / h2
+
+
+# ------------------------------------------------------------------------------ dot-product test
+
+
+def dot_product_error(line: Line, gradient_along: float, scale: float) -> float | None:
+    """|<J d, c> - <d, Jᵀ c>| relative to the size of their terms; None where f is not linear.
+
+    For a linear f the step may be as long as d itself, so that no small difference is divided by a
+    small h, and the two sides agree to rounding: twelve digits and more.
+    """
+    try:
+        forth, back, half = line.at(1.0), line.at(-1.0), line.at(0.5)
+    except (ArithmeticError, ValueError, IndexError):
+        return None  # so long a step left the domain of f: then it is not linear
+    size = max(line.size(ys) for ys in (forth, back, line.centre))
+    bent = abs(line.combine((1, forth), (1, back), (-2, line.centre)))
+    bent += abs(line.combine((1, forth), (-2, half), (1, line.centre)))
+    if not bent <= 1e-13 * size:
+        return None
+    along = line.combine((0.5, forth), (-0.5, back))
+    return abs(along - gradient_along) / max(scale, size, 1e-3)  # rounding of nothing is no error
