@@ -3,12 +3,14 @@
 Run it:  python docs/pictures.py
 """
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
+from PIL import Image
 
 import scratchgrad as sg
 
@@ -29,10 +31,19 @@ def axes_of(figure, position=111):
     return axes
 
 
-def save(figure, name):
-    """Write the picture without the date and the version, so that a redraw changes nothing."""
+def save(figure, name, colours=None):
+    """Write the picture without the date and the version, so that a redraw changes nothing.
+
+    A picture of lines needs few colours, and with a palette of that many its file is a third.
+    """
     FOLDER.mkdir(exist_ok=True)
-    figure.savefig(FOLDER / name, metadata={"Software": None})
+    if colours is None:
+        figure.savefig(FOLDER / name, metadata={"Software": None})
+        return
+    file = BytesIO()
+    figure.savefig(file, format="png")
+    picture = Image.open(file).convert("RGB").quantize(colours, dither=Image.Dither.NONE)
+    picture.save(FOLDER / name, optimize=True)
 
 
 # ----------------------------------------------------------------------------------- the tape
