@@ -1,5 +1,6 @@
 """The pages quote the code as it is, and point to things that are there."""
 
+import importlib
 import re
 from pathlib import Path
 
@@ -70,6 +71,25 @@ def test_every_page_is_in_the_index():
     index = (DOCS / "README.md").read_text(encoding="utf-8")
     names = [path.name for path in DOCS.glob("*.md") if path.name != "README.md"]
     assert [name for name in names if f"]({name})" not in index] == []
+
+
+def test_pictures_are_drawn_by_the_scripts():
+    scripts = "".join(path.read_text(encoding="utf-8") for path in DOCS.glob("pictures*.py"))
+    names = {path.name for path in (DOCS / "images").glob("*")}
+    # The curve of the loss is drawn by a training run.
+    assert names - set(re.findall(r'"(\w+\.png)"', scripts)) == {"loss.png"}
+
+
+def test_the_pictures_of_the_checks_can_be_drawn(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(DOCS))
+    pictures = importlib.import_module("pictures")
+    checking = importlib.import_module("pictures_checking")
+    monkeypatch.setattr(pictures, "FOLDER", tmp_path)
+    for draw in checking.PICTURES:
+        draw()
+    sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    assert set(sizes) == {"steps.png", "ones.png", "kink.png", "taylor.png"}
+    assert all(0 < size < 60 * 1024 for size in sizes.values()), sizes
 
 
 def test_pictures_are_used_and_small():
