@@ -22,6 +22,7 @@ import numpy as np
 
 SHRINK = 10.0
 RUNGS = 4  # h, h/10, h/100, h/1000
+STEADY = 1e-5  # two central differences that agree so well leave an error far below 1e-7
 KINK = 1e-2  # a jump of the slope smaller than this part of the slope is not seen
 
 Outputs = Callable[[], list[np.ndarray]]
@@ -35,10 +36,24 @@ class Slope:
     kink: bool = False
 
 
+# What is asked of f at x - 2h, x - h, x, x + h, x + 2h, each still to be divided by h: D(h), D(2h),
+# the fourth difference, and the slopes of the two sides.
+_QUESTIONS = np.array(
+    [
+        [0, -1 / 2, 0, 1 / 2, 0],
+        [-1 / 4, 0, 0, 0, 1 / 4],
+        [1, -4, 6, -4, 1],
+        [0, -1, 1, 0, 0],
+        [0, 0, -1, 1, 0],
+    ]
+)
+
+
 class Line:
     """y . c along a line through the leaves: x + s d, for a number s.
 
-    ``moves`` are pairs (array, d), d an array of the same shape, or an index: one entry alone.
+    ``centre`` are the outputs at x. ``moves`` are pairs (array, d), d an array of the same shape,
+    or an index: one entry alone.
     """
 
     def __init__(
@@ -49,12 +64,12 @@ class Line:
         moves: Sequence[tuple[np.ndarray, np.ndarray | tuple[int, ...]]],
     ) -> None:
         self.outputs = outputs
-        self.cotangents = cotangents
-        self.centre = centre
+        self.c = flat(cotangents)
+        self.centre = flat(centre)
         self.moves = moves
 
-    def at(self, s: float) -> list[np.ndarray]:
-        """The outputs at x + s d; the leaves are put back bit for bit."""
+    def at(self, s: float) -> np.ndarray:
+        """All outputs at x + s d in one row; the leaves are put back bit for bit."""
         kept = []
         try:
             for array, d in self.moves:
@@ -64,22 +79,18 @@ class Line:
                 else:
                     kept.append(array.copy())
                     array += s * d
-            return self.outputs()
+            return flat(self.outputs())
         finally:
             for (array, d), old in zip(self.moves, kept, strict=False):
                 array[d if isinstance(d, tuple) else ...] = old
 
-    def combine(self, *terms: tuple[float, Sequence[np.ndarray]]) -> float:
+    def combine(self, *terms: tuple[float, np.ndarray]) -> float:
         """(sum of a weight times outputs) . c. Entries that do not move cancel before the sum."""
-        total = 0.0
-        for i, c in enumerate(self.cotangents):
-            total += float(np.sum(sum(w * ys[i] for w, ys in terms) * c))
-        return total
+        return float(sum(w * y for w, y in terms) @ self.c)
 
-    def size(self, ys: Sequence[np.ndarray]) -> float:
+    def size(self, y: np.ndarray) -> float:
         """The sum of |y c|: what the rounding of y . c is relative to."""
-        pairs = zip(ys, self.cotangents, strict=True)
-        return sum(float(np.abs(y * c).sum()) for y, c in pairs)
+        return float(np.abs(y) @ np.abs(self.c))
 
     def slope(self, step: float, floor: float, accept: Callable[[float], bool]) -> Slope:
         """The derivative at s = 0.
@@ -95,25 +106,30 @@ class Line:
         for rung in range(RUNGS):
             h = step / SHRINK**rung
             a, b, d, e = (self.at(k * h) for k in (-2, -1, 1, 2))
-            near = self.combine((1, d), (-1, b)) / (2 * h)
-            far = self.combine((1, e), (-1, a)) / (4 * h)
+            answers = _QUESTIONS @ np.stack([a, b, self.centre, d, e]) @ self.c / h
+            near, far, bend, left, right = answers.tolist()
             if not (math.isfinite(near) and math.isfinite(far)):
                 continue
             value = (4 * near - far) / 3
             scale = max(abs(near), abs(far), floor)
-            bend = self.combine((1, a), (-4, b), (6, self.centre), (-4, d), (1, e)) / h
-            sides = [self.combine((k, y), (-k, self.centre)) / h for k, y in ((1, d), (-1, b))]
             unsteady = abs(near - far)
             # A jump that is odd about x leaves the fourth difference 0, but not these two alike.
-            kinks.append(max(abs(bend), unsteady) > KINK * max(scale, *map(abs, sides)))
-            if rung and found:
+            kinks.append(max(abs(bend), unsteady) > KINK * max(scale, abs(left), abs(right)))
+            if found:
                 unsteady = min(unsteady, abs(value - found[-1][1]))
             found.append((unsteady, value))
-            if unsteady <= 1e-5 * scale and not kinks[-1] and accept(value):
+            if unsteady <= STEADY * scale and not kinks[-1] and accept(value):
                 return Slope(value)
         if not found:
             return Slope(math.nan)
         return Slope(min(found)[1], kink=all(kinks[-2:]))
+
+
+def flat(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """All their numbers in one row."""
+    if len(arrays) == 1:
+        return arrays[0].ravel()
+    return np.concatenate([a.ravel() for a in arrays])
 
 
 def unit_direction(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -141,9 +157,7 @@ def taylor_slope(line: Line, derivative: float, scale: float) -> tuple[float | N
 
     ``scale`` is the size of the single terms of g . d, of which 1e-9 is taken for rounding.
     """
-    size = sum(
-        float(np.abs(y * c).sum()) for y, c in zip(line.centre, line.cotangents, strict=True)
-    )
+    size = line.size(line.centre)
     noise = 200 * np.finfo(np.float64).eps * max(size, 1e-3)
     points = []
     for h in (1e-2 / 4**k for k in range(6)):

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import scratchgrad as sg
+from scratchgrad.cases.draw import numbers
 from scratchgrad.errors import ConfigError
 from tests.finite import check_gradients
 from tests.nn.models import DEEP, grown_up
-from tests.strategies import numbers
 
 nn = sg.nn
 

@@ -8,12 +8,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import scratchgrad as sg
+from scratchgrad.cases import Call
 from scratchgrad.ops import composite
+from scratchgrad.testing import axes, layouts
 from tests.finite import random_like
-from tests.ops.case import Call
-from tests.ops.table import TABLE
+from tests.ops.registry import TABLE, calls_of
 from tests.ops.test_every_op import as_tensors
-from tests.strategies import axes, layouts
 
 FUSED = [
     "attention",
@@ -32,7 +32,7 @@ FUSED = [
 
 def drawn_for(name: str, data: Any) -> Call:
     """A call that both spellings understand."""
-    call = data.draw(TABLE[name].calls)
+    call = data.draw(calls_of(name))
     settings = dict(call.settings)
     assume(call.inputs[0].size)  # small operations refuse the largest element of none
     if name == "attention":
@@ -66,7 +66,7 @@ def test_every_composite_is_compared() -> None:
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("name", FUSED)
-@given(data=st.data(), layout=layouts, seed=st.integers(0, 2**32 - 1))
+@given(data=st.data(), layout=layouts(), seed=st.integers(0, 2**32 - 1))
 def test_fused_equals_composite(name: str, dtype: Any, data: Any, layout: str, seed: int) -> None:
     call = drawn_for(name, data).cast(dtype)
     function = sg.ops.scaled_dot_product_attention if name == "attention" else TABLE[name].function

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import scratchgrad as sg
-from scratchgrad.operation import OPS, differentiable
+from scratchgrad.cases import Call, Entry
+from scratchgrad.operation import OPS
+from scratchgrad.testing import laid_out, layouts, rngs
 from tests.finite import check_gradients, random_like
-from tests.ops.case import Call, Entry
-from tests.ops.table import TABLE, uncovered
-from tests.strategies import laid_out, layouts, rngs
+from tests.ops.registry import TABLE, calls_of
 
 NAMES = sorted(TABLE)
 every_op = pytest.mark.parametrize("name", NAMES)
@@ -40,29 +40,12 @@ def onward(entry: Entry, call: Call, onto: str) -> tuple[sg.Tensor, ...]:
     return outputs
 
 
-def test_the_table_has_an_entry_for_every_op() -> None:
-    assert uncovered(set(OPS), TABLE) == set()
-    assert TABLE.keys() == OPS.keys(), "an entry for an operation that does not exist"
-
-
-def test_an_op_without_an_entry_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unproven(x):
-        return x, lambda dy: dy
-
-    monkeypatch.setattr(unproven, "__module__", "scratchgrad.ops.planted", raising=False)
-    monkeypatch.setattr("scratchgrad.operation.OPS", dict(OPS))
-    differentiable(unproven)
-    from scratchgrad import operation
-
-    assert uncovered(set(operation.OPS), TABLE) == {"unproven"}
-
-
 @every_op
 @settings(max_examples=3 * settings.default.max_examples)
-@given(data=st.data(), layout=layouts, rng=rngs)
+@given(data=st.data(), layout=layouts(), rng=rngs)
 def test_gradients_equal_finite_differences(name: str, data: Any, layout: str, rng: Any) -> None:
     entry = TABLE[name]
-    drawn = data.draw(entry.calls)
+    drawn = data.draw(calls_of(name))
     floats = drawn.floats()
     # All inputs, or one of them alone: the others are constants then, and take another path.
     wanted = set(floats) if data.draw(st.booleans()) else {data.draw(st.sampled_from(floats))}
@@ -74,10 +57,10 @@ def test_gradients_equal_finite_differences(name: str, data: Any, layout: str, r
 
 
 @every_op
-@given(data=st.data(), layout=layouts)
+@given(data=st.data(), layout=layouts())
 def test_forward_equals_numpy(name: str, data: Any, layout: str) -> None:
     entry = TABLE[name]
-    drawn = data.draw(entry.calls)
+    drawn = data.draw(calls_of(name))
     outputs = entry.run(as_tensors(drawn, layout, set()))
     expected = entry.expected(drawn)
     assert len(outputs) == len(expected)
@@ -104,7 +87,7 @@ def run_backward(
 @given(data=st.data(), rng=rngs)
 def test_float32_stays_and_agrees_with_float64(name: str, data: Any, rng: Any) -> None:
     entry = TABLE[name]
-    narrow = data.draw(entry.calls).cast(np.float32)
+    narrow = data.draw(calls_of(name)).cast(np.float32)
     cotangents = [random_like(rng, np.asarray(e, dtype=np.float32)) for e in entry.expected(narrow)]
     leaves32, outputs32 = run_backward(entry, narrow, cotangents)
     leaves64, outputs64 = run_backward(entry, narrow.cast(np.float64), cotangents)
@@ -125,10 +108,10 @@ def close(narrow: np.ndarray, wide: np.ndarray, rtol: float) -> None:
 
 
 @every_op
-@given(data=st.data(), layout=layouts, rng=rngs)
+@given(data=st.data(), layout=layouts(), rng=rngs)
 def test_nothing_is_mutated_or_shared(name: str, data: Any, layout: str, rng: Any) -> None:
     entry = TABLE[name]
-    drawn = data.draw(entry.calls)
+    drawn = data.draw(calls_of(name))
     call = as_tensors(drawn, layout, set(drawn.floats()))
     leaves = [call.inputs[i] for i in drawn.floats()]
     outputs = entry.run(call)
@@ -153,7 +136,7 @@ def test_nothing_is_mutated_or_shared(name: str, data: Any, layout: str, rng: An
 @given(data=st.data(), rng=rngs)
 def test_a_second_backward_adds_the_same_again(name: str, data: Any, rng: Any) -> None:
     entry = TABLE[name]
-    drawn = data.draw(entry.calls)
+    drawn = data.draw(calls_of(name))
     call = as_tensors(drawn, "contiguous", set(drawn.floats()))
     leaves = [call.inputs[i] for i in drawn.floats()]
     y = entry.run(call)[0]
@@ -170,7 +153,7 @@ def test_a_second_backward_adds_the_same_again(name: str, data: Any, rng: Any) -
 @every_op
 @given(data=st.data())
 def test_nothing_is_recorded_under_no_grad(name: str, data: Any) -> None:
-    drawn = data.draw(TABLE[name].calls)
+    drawn = data.draw(calls_of(name))
     call = as_tensors(drawn, "contiguous", set(drawn.floats()))
     with sg.no_grad():
         outputs = TABLE[name].run(call)

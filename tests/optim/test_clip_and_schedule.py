@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import scratchgrad as sg
 from scratchgrad.errors import ConfigError
-from tests.strategies import rngs
+from scratchgrad.testing import rngs
 
 clip_grad_norm, cosine_schedule = sg.optim.clip_grad_norm, sg.optim.cosine_schedule
 

@@ -8,13 +8,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scratchgrad.cases import Call
 from scratchgrad.operation import OPS
+from scratchgrad.testing import rngs
 from tests.finite import random_like
-from tests.ops.case import Call
-from tests.ops.table import TABLE
+from tests.ops.registry import TABLE, calls_of
 from tests.ops.test_every_op import run_backward
 from tests.parity.oracles import ORACLES
-from tests.strategies import rngs
 
 
 def run_oracle(
@@ -42,7 +42,7 @@ def test_every_op_has_an_oracle() -> None:
 def test_values_and_gradients_equal_pytorch(name: str, data: Any, rng: Any, wide: bool) -> None:
     entry = TABLE[name]
     dtype = np.float64 if wide or OPS[name].changes_dtype else np.float32
-    call = data.draw(entry.calls).cast(dtype)
+    call = data.draw(calls_of(name)).cast(dtype)
     cotangents = [random_like(rng, np.asarray(y, dtype=dtype)) for y in entry.expected(call)]
     leaves, outputs = run_backward(entry, call, cotangents)
     gradients, expected = run_oracle(name, call, cotangents)

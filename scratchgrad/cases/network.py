@@ -1,90 +1,91 @@
 """The table's rows for ops/indexing.py, ops/linalg.py and ops/network.py."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as npst
 
 import scratchgrad as sg
-from tests.ops.case import Call, entry
-from tests.strategies import axes, groups, numbers, rngs, shapes
+from scratchgrad.cases.call import Call, entry
+from scratchgrad.cases.choices import Choices
+from scratchgrad.cases.draw import (
+    attention_inputs,
+    axes,
+    basic_index,
+    broadcastable,
+    numbers,
+    shape_of,
+)
 
 # -------------------------------------------------------------------------------------- indexing
 
 
-@st.composite
-def indexed(draw: Any) -> Call:
+def indexed(choose: Choices) -> Call:
     """Slices, whole numbers, ..., None; integer arrays that repeat; masks; and mixtures."""
-    kind = draw(st.sampled_from(["basic", "integers", "mask", "mixed", "tuple"]))
-    rng = draw(rngs)
+    kind = choose.one_of(["basic", "integers", "mask", "mixed", "tuple"])
+    rng = choose.rng()
     if kind == "basic":
-        shape = draw(shapes(min_dims=1))
-        index = draw(npst.basic_indices(shape, allow_newaxis=True))
+        shape = shape_of(choose, min_dims=1)
+        index = basic_index(choose, shape)
     elif kind == "integers":
-        shape = draw(shapes(min_dims=1, min_side=1))
-        index = draw(npst.integer_array_indices(shape, result_shape=shapes(0, 2, 0, 3)))
+        shape = shape_of(choose, min_dims=1, min_side=1)
+        picked = shape_of(choose, max_dims=2, max_side=3)
+        index = tuple(rng.integers(-n, n, picked) for n in shape[: choose.integer(1, len(shape))])
     elif kind == "mask":
-        shape = draw(shapes(min_dims=1))
-        index = rng.random(shape[: draw(st.integers(1, len(shape)))]) < 0.5
+        shape = shape_of(choose, min_dims=1)
+        index = rng.random(shape[: choose.integer(1, len(shape))]) < 0.5
     elif kind == "tuple":  # NumPy takes a tuple inside the index for an array
-        shape = draw(shapes(min_dims=2, min_side=1))
+        shape = shape_of(choose, min_dims=2, min_side=1)
         index = (tuple(int(i) for i in rng.integers(0, shape[0], 4)), slice(None))
     else:
-        shape = draw(shapes(min_dims=3, min_side=1))
+        shape = shape_of(choose, min_dims=3, min_side=1)
         first, last = (rng.integers(-n, n, 4) for n in (shape[0], shape[2]))
         mask = rng.random(shape[1]) < 0.5
-        index = draw(
-            st.sampled_from(
-                [
-                    (first, slice(None), last),  # the picked axis goes to the front
-                    (slice(None), mask),
-                    (..., last.tolist()),
-                    (first[:, None], None, ..., last),
-                    (0, first[:1] * 0, slice(None, None, -1)),
-                ]
-            )
+        index = choose.one_of(
+            [
+                (first, slice(None), last),  # the picked axis goes to the front
+                (slice(None), mask),
+                (..., last.tolist()),
+                (first[:, None], None, ..., last),
+                (0, first[:1] * 0, slice(None, None, -1)),
+            ]
         )
     return Call(numbers(rng, shape), {"index": index})
 
 
-@st.composite
-def taken(draw: Any) -> Call:
-    shape = draw(shapes(min_dims=1, min_side=1))
-    axis = draw(axes(len(shape), none=len(shape) == 1, several=False))
-    rng = draw(rngs)
+def taken(choose: Choices) -> Call:
+    shape = shape_of(choose, min_dims=1, min_side=1)
+    axis = axes(choose, len(shape), none=len(shape) == 1, several=False)
+    rng = choose.rng()
     n = shape[0 if axis is None else axis]
-    ids = rng.integers(-n, n, draw(shapes(max_dims=2)))
+    ids = rng.integers(-n, n, shape_of(choose, max_dims=2))
     return Call((*numbers(rng, shape), ids), {"axis": axis})
 
 
-@st.composite
-def taken_along(draw: Any) -> Call:
-    shape = draw(shapes(min_dims=1, min_side=1))
-    axis = draw(axes(len(shape), none=False, several=False))
-    rng = draw(rngs)
-    lines = [1 if draw(st.booleans()) else n for n in shape]  # size 1 broadcasts
-    lines[axis] = draw(st.integers(0, 4))
+def taken_along(choose: Choices) -> Call:
+    shape = shape_of(choose, min_dims=1, min_side=1)
+    axis = axes(choose, len(shape), none=False, several=False)
+    rng = choose.rng()
+    lines = [1 if choose.flag() else n for n in shape]  # size 1 broadcasts
+    lines[axis] = choose.integer(0, 4)
     ids = rng.integers(-shape[axis], shape[axis], lines)
     return Call((*numbers(rng, shape), ids), {"axis": axis})
 
 
-@st.composite
-def embedded(draw: Any) -> Call:
-    v, c = draw(st.integers(1, 4)), draw(st.integers(0, 4))
-    rng = draw(rngs)
-    return Call((rng.integers(0, v, draw(shapes(max_dims=2))), *numbers(rng, (v, c))))
+def embedded(choose: Choices) -> Call:
+    v, c = choose.integer(1, 4), choose.integer(0, 4)
+    rng = choose.rng()
+    return Call((rng.integers(0, v, shape_of(choose, max_dims=2)), *numbers(rng, (v, c))))
 
 
 # ---------------------------------------------------------------------------------------- linalg
 
 
-@st.composite
-def multiplied(draw: Any) -> Call:
+def multiplied(choose: Choices) -> Call:
     """Matrices in stacks that broadcast; vectors on either side or both."""
-    m, k, n = (draw(st.integers(0, 4)) for _ in range(3))
-    kind = draw(st.sampled_from(["stacks", "one b", "row", "column", "dot"]))
-    front, other = draw(groups(2))
+    m, k, n = (choose.integer(0, 4) for _ in range(3))
+    kind = choose.one_of(["stacks", "one b", "row", "column", "dot"])
+    front, other = broadcastable(choose, 2)
     pair = {
         "stacks": ((*front, m, k), (*other, k, n)),
         "one b": ((*front, m, k), (k, n)),
@@ -92,7 +93,7 @@ def multiplied(draw: Any) -> Call:
         "column": ((*front, m, k), (k,)),
         "dot": ((k,), (k,)),
     }
-    return Call(numbers(draw(rngs), *pair[kind]))
+    return Call(numbers(choose.rng(), *pair[kind]))
 
 
 # Subscripts, and the axes of each operand; the sizes of the letters are drawn. A dot in the axes
@@ -120,39 +121,36 @@ EINSUMS = [
 ]
 
 
-@st.composite
-def summed(draw: Any) -> Call:
-    subscripts, terms = draw(st.sampled_from(EINSUMS))
-    sizes = {c: draw(st.integers(0, 3)) for c in sorted(set("".join(terms)))}
-    hidden = [draw(st.integers(1, 3)) for _ in range(3)]
+def summed(choose: Choices) -> Call:
+    subscripts, terms = choose.one_of(EINSUMS)
+    sizes = {c: choose.integer(0, 3) for c in sorted(set("".join(terms)))}
+    hidden = [choose.integer(1, 3) for _ in range(3)]
     operands = []
     for term in terms:
         dots = term.count(".")
         front = iter(hidden[3 - dots :])
         operands.append(tuple(next(front) if c == "." else sizes[c] for c in term))
-    return Call(numbers(draw(rngs), *operands), {"subscripts": subscripts})
+    return Call(numbers(choose.rng(), *operands), {"subscripts": subscripts})
 
 
-@st.composite
-def affine(draw: Any) -> Call:
-    n, out = draw(st.integers(0, 4)), draw(st.integers(0, 4))
-    front = draw(shapes(max_dims=2, max_side=3))
-    x, weight, bias = numbers(draw(rngs), (*front, n), (out, n), (out,))
-    return Call((x, weight, draw(st.sampled_from([bias, None]))))
+def affine(choose: Choices) -> Call:
+    n, out = choose.integer(0, 4), choose.integer(0, 4)
+    front = shape_of(choose, max_dims=2, max_side=3)
+    x, weight, bias = numbers(choose.rng(), (*front, n), (out, n), (out,))
+    return Call((x, weight, choose.one_of([bias, None])))
 
 
 # --------------------------------------------------------------------------------------- network
 
 
-@st.composite
-def normalised(draw: Any, bias: bool) -> Call:
-    c = draw(st.integers(1, 5))
-    x, weight, shift = numbers(draw(rngs), (*draw(shapes(max_dims=2)), c), (c,), (c,))
-    inputs = [x, draw(st.sampled_from([weight, None]))]
+def normalised(choose: Choices, bias: bool) -> Call:
+    c = choose.integer(1, 5)
+    x, weight, shift = numbers(choose.rng(), (*shape_of(choose, max_dims=2), c), (c,), (c,))
+    inputs = [x, choose.one_of([weight, None])]
     if bias:
-        inputs.append(draw(st.sampled_from([shift, None])))
+        inputs.append(choose.one_of([shift, None]))
     # A large eps, for a row that is almost constant has differences too steep to measure.
-    return Call(tuple(inputs), {"eps": draw(st.sampled_from([0.01, 0.5]))})
+    return Call(tuple(inputs), {"eps": choose.one_of([0.01, 0.5])})
 
 
 def layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
@@ -166,10 +164,9 @@ def rms_norm(x: Any, weight: Any, eps: float) -> Any:
     return y if weight is None else y * weight
 
 
-@st.composite
-def dropped(draw: Any) -> Call:
-    settings = {"p": draw(st.sampled_from([0.2, 0.5, 1.0])), "seed": draw(st.integers(0, 99))}
-    return Call(numbers(draw(rngs), draw(shapes())), settings)
+def dropped(choose: Choices) -> Call:
+    settings = {"p": choose.one_of([0.2, 0.5, 1.0]), "seed": choose.integer(0, 99)}
+    return Call(numbers(choose.rng(), shape_of(choose)), settings)
 
 
 def _dropout(x: Any, p: float, seed: int) -> Any:
@@ -181,21 +178,20 @@ def _dropout_reference(x: Any, p: float, seed: int) -> Any:
     return np.where(kept, x / (1 - p) if p < 1 else 0, 0)
 
 
-@st.composite
-def classified(draw: Any) -> Call:
-    rng = draw(rngs)
-    v = draw(st.integers(1, 5))
-    rows = draw(shapes(max_dims=2, min_side=0 if draw(st.booleans()) else 1))
-    ignore = draw(st.sampled_from([-100, 0, 7]))
+def classified(choose: Choices) -> Call:
+    rng = choose.rng()
+    v = choose.integer(1, 5)
+    rows = shape_of(choose, max_dims=2, min_side=0 if choose.flag() else 1)
+    ignore = choose.one_of([-100, 0, 7])
     targets = np.where(rng.random(rows) < 0.3, ignore, rng.integers(0, v, rows))
-    reduction = draw(st.sampled_from(["mean", "sum", "none"]))
+    reduction = choose.one_of(["mean", "sum", "none"])
     if reduction == "mean" and not (targets != ignore).any():
         reduction = "sum"  # the mean of nothing has tests of its own
     return Call(
         (*numbers(rng, (*rows, v), high=3.0), targets),
         {
             "ignore_index": ignore,
-            "label_smoothing": draw(st.sampled_from([0.0, 0.1, 1.0])),
+            "label_smoothing": choose.one_of([0.0, 0.1, 1.0]),
             "reduction": reduction,
         },
     )
@@ -219,21 +215,18 @@ def cross_entropy(
     return losses.sum() / count
 
 
-@st.composite
-def attended(draw: Any) -> Call:
+def attended(choose: Choices) -> Call:
     """With all heads, with groups of them, with one; with masks that broadcast or blind a row."""
-    rng = draw(rngs)
-    b, t, s = draw(st.integers(1, 2)), draw(st.integers(0, 5)), draw(st.integers(1, 5))
-    hk, d = draw(st.integers(1, 2)), draw(st.integers(1, 3))
-    h = hk * draw(st.integers(1, 3))
-    q, k, v = numbers(rng, (b, h, t, d), (b, hk, s, d), (b, hk, s, d + draw(st.integers(0, 1))))
-    mask_shape = draw(st.sampled_from([None, (t, s), (b, 1, t, s), (h, 1, s), (b, h, t, s), ()]))
+    q, k, v = attention_inputs(choose)
+    (b, h, t, _), s = q.shape, k.shape[2]
+    rng = choose.rng()
+    mask_shape = choose.one_of([None, (t, s), (b, 1, t, s), (h, 1, s), (b, h, t, s), ()])
     mask = None if mask_shape is None else rng.random(mask_shape) < 0.6
     settings = {
-        "is_causal": draw(st.booleans()),
-        "scale": draw(st.sampled_from([None, 0.7])),
-        "dropout_p": draw(st.sampled_from([0.0, 0.3])),
-        "seed": draw(st.integers(0, 99)),
+        "is_causal": choose.flag(),
+        "scale": choose.one_of([None, 0.7]),
+        "dropout_p": choose.one_of([0.0, 0.3]),
+        "seed": choose.integer(0, 99),
     }
     return Call((q, k, v, mask), settings)
 
@@ -272,45 +265,45 @@ def attention(
 
 ENTRIES = dict(
     [
-        entry("getitem", indexed(), lambda x, index: x[index], function=lambda x, index: x[index]),
-        entry("take", taken(), np.take),
-        entry("take_along_axis", taken_along(), np.take_along_axis),
-        entry("embedding", embedded(), lambda ids, w: w[ids], function=sg.nn.functional.embedding),
-        entry("matmul", multiplied(), np.matmul),
+        entry("getitem", indexed, lambda x, index: x[index], function=lambda x, index: x[index]),
+        entry("take", taken, np.take),
+        entry("take_along_axis", taken_along, np.take_along_axis),
+        entry("embedding", embedded, lambda ids, w: w[ids], function=sg.nn.functional.embedding),
+        entry("matmul", multiplied, np.matmul),
         entry(
             "einsum",
-            summed(),
+            summed,
             lambda *operands, subscripts: np.einsum(subscripts, *operands),
             function=lambda *operands, subscripts: sg.einsum(subscripts, *operands),
         ),
         entry(
             "linear",
-            affine(),
+            affine,
             lambda x, weight, bias: x @ weight.T + (0 if bias is None else bias),
             function=sg.nn.functional.linear,
         ),
         entry(
             "layer_norm",
-            normalised(bias=True),
+            partial(normalised, bias=True),
             layer_norm,
             function=sg.nn.functional.layer_norm,
             rtol32=1e-4,
         ),
         entry(
             "rms_norm",
-            normalised(bias=False),
+            partial(normalised, bias=False),
             rms_norm,
             function=sg.nn.functional.rms_norm,
             rtol32=1e-4,
         ),
-        entry("dropout", dropped(), _dropout_reference, function=_dropout),
+        entry("dropout", dropped, _dropout_reference, function=_dropout),
         entry(
             "cross_entropy",
-            classified(),
+            classified,
             cross_entropy,
             function=sg.nn.functional.cross_entropy,
             rtol32=2e-5,
         ),
-        entry("attention", attended(), attention, function=_attention, rtol32=1e-4),
+        entry("attention", attended, attention, function=_attention, rtol32=1e-4),
     ]
 )
