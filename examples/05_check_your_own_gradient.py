@@ -90,9 +90,30 @@ assert not caught(lambda a, b: gate(a, b, sharpness=2.0), [x, rng.normal(size=4)
 
 # ------------------------------------------------------------------------------- a layer, a model
 
-print("5. a layer with its parameters: gradcheck moves them where they stand")
-layer = sg.nn.Linear(4, 2, rng=rng).astype(np.float64)
-points = sg.tensor(x, requires_grad=True)
-assert not caught(lambda *_: sg.tanh(layer(points)), [points, *layer.parameters()])
+print("5. a layer: every parameter by its name")
+
+
+class Gate(sg.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.gain = sg.nn.Parameter(np.array([0.5, 1.0, 1.5, 2.0]))
+
+    def forward(self, x):
+        return gate(self.gain, x)
+
+
+assert not caught(Gate(), [x])
+
+# ---------------------------------------------------------------------------- without our Tensor
+
+print("6. plain NumPy: a forward and a vjp, and a sum that was forgotten")
+
+
+def scale(x, w):
+    return x * w  # (3, 4) * (4,)
+
+
+assert not caught((scale, lambda dy, x, w: (dy * w, (dy * x).sum(axis=0))), [x, x[0] + 1])
+assert caught((scale, lambda dy, x, w: (dy * w, dy * x)), [x, x[0] + 1])
 
 print("the right ones passed, the wrong ones were caught")

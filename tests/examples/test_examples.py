@@ -176,8 +176,10 @@ def test_char_gpt_does_not_learn_without_its_gradient(tmp_path):
 def test_gradcheck_passes_the_right_and_refuses_the_wrong():
     text = output_of("05_check_your_own_gradient.py")
     verdicts = re.findall(r"^  (right|WRONG): ", text, re.M)
-    assert verdicts == ["right", "WRONG", "right", "WRONG", "right", "right"]
+    assert verdicts == ["right", "WRONG", "right", "WRONG", "right", "right", "right", "WRONG"]
     assert "gradcheck of normalise_wrong: 12 of 12 entries are wrong" in text
+    assert "Likely cause: a term is missing or too much: the error is the output times" in text
+    assert "Likely cause: missing sum over the broadcast axis 0 of the vjp's result" in text
     assert text.endswith("the right ones passed, the wrong ones were caught\n")
 
 
@@ -193,3 +195,24 @@ def test_own_gradient_example_stops_when_a_verdict_changes(tmp_path, right, wron
     done = broken(tmp_path, "05_check_your_own_gradient.py", right, wrong)
     assert done.returncode == 1
     assert "AssertionError" in done.stderr
+
+
+def test_property_test_example():
+    *right, wrong = output_of("06_property_test.py").splitlines()
+    assert right == [f"test_{name}: holds" for name in ("softplus", "blend", "centre")]
+    assert wrong.startswith("wrong: gradcheck of centre_wrong: 12 of 12 entries are wrong")
+    assert "something constant along axis 1" in wrong
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("lambda dy: dy * (1 - w),", "lambda dy: dy * w,"),
+        ("return (1 - w) * a + w * b", "return (1 - w) * a + w * a"),
+        ("lambda dy: dy * 1  # the", "lambda dy: dy - dy.mean(-1, keepdims=True)  # the"),
+    ],
+)
+def test_property_test_example_stops_when_a_formula_is_wrong(tmp_path, right, wrong):
+    done = broken(tmp_path, "06_property_test.py", right, wrong)
+    assert done.returncode == 1
+    assert re.search("GradcheckError|AssertionError|the wrong operation passed", done.stderr)
