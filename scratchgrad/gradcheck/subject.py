@@ -318,7 +318,7 @@ def _name_of(fn: Any) -> str:
 
 
 def _labels(fn: Any, n: int) -> list[str]:
-    """ "input 0 (x)" for each input, with the parameter's name where the signature tells it."""
+    """For each input "input 0 (x)", with the parameter's name where the signature tells it."""
     try:
         parameters = inspect.signature(getattr(fn, "forward", fn)).parameters.values()
     except (TypeError, ValueError):

@@ -151,6 +151,8 @@ def test_a_function_that_draws_anew_each_time_is_refused() -> None:
 def test_nothing_to_differentiate_is_refused() -> None:
     with pytest.raises(GradcheckError, match="no input is float64"):
         sg.gradcheck(lambda i: sg.tensor([1.0, 2.0])[i], [np.array([0, 1])])
+    with pytest.raises(GradcheckError, match="no input is float64"):
+        sg.gradcheck((np.negative, lambda dy, i: -dy), [np.array([0, 1])])
 
 
 @pytest.mark.parametrize(
@@ -309,3 +311,38 @@ def test_a_wrong_entry_of_a_large_input_is_found_by_its_index() -> None:
     failure = failure_of(wrong, [x], max_entries=100)
     assert failure.index == (17, 31)
     assert failure.analytic == pytest.approx(1.01 * failure.numeric, rel=1e-6)
+
+
+def test_a_kink_along_a_direction_is_told() -> None:
+    x = np.zeros((5, 50))
+    failure = failure_of(sg.abs, [x], max_entries=10)
+    assert (failure.kind, failure.index) == ("kink", None)
+
+
+def test_numbers_and_lists_are_inputs_too() -> None:
+    def f(a: Any, b: Any, flag: Any) -> Any:
+        assert flag is True
+        return a * b
+
+    assert sg.gradcheck(f, [0.5, [1.0, 2.0], True]).entries == 3
+    assert sg.gradcheck((np.multiply, lambda dy, a, b: (np.sum(dy * b), dy * a)), [0.5, X]).entries
+
+
+def test_a_function_that_cannot_be_moved_far_is_not_tried_as_linear() -> None:
+    def narrow(x: Any) -> Any:
+        if abs(x.numpy() - 0.5).max() > 0.1:
+            raise ValueError("out of its domain")
+        return x * 2
+
+    report = sg.gradcheck(narrow, [np.full(3, 0.5)])
+    assert (report.entries, report.linear) == (3, ())
+
+
+def test_a_function_without_a_signature_has_inputs_by_number() -> None:
+    class Op:
+        __signature__ = "none"
+
+        def __call__(self, x: Any) -> Any:
+            return x.detach() * 1
+
+    assert failure_of(Op(), [X]).where == "input 0"

@@ -176,8 +176,8 @@ def test_float32_inside_is_told_from_a_kink() -> None:
 def test_no_cause_is_named_that_is_not_there() -> None:
     """Errors without a pattern get no guess."""
     rng = np.random.default_rng(0)
-    for _ in range(20):
-        noise = 1 + 0.3 * rng.normal(size=X.shape)
+    for size in [0.3, 1e-5] * 10:
+        noise = 1 + size * rng.normal(size=X.shape)
         with pytest.raises(GradcheckError) as caught:
             sg.gradcheck((np.sin, lambda dy, x, noise=noise: dy * np.cos(x) * noise), [X])
         assert caught.value.failure.cause == ""
@@ -196,3 +196,17 @@ def test_the_failure_holds_the_parts_of_the_message() -> None:
     assert failure.relative == pytest.approx(2 / 3)
     assert "1 of 24 entries are wrong" in str(caught.value)
     assert "input 0 (a) is right" in str(caught.value)
+
+
+def test_a_large_wrong_gradient_is_told_without_trying_every_slice() -> None:
+    x, b = np.ones((3, 80)) + np.arange(80), np.linspace(1, 2, 80)
+    with pytest.raises(GradcheckError) as caught:
+        sg.gradcheck((lambda a, b: a * b, lambda dy, a, b: (dy * b, dy[0] * a[0])), [x, b])
+    assert caught.value.failure.where == "input 1 (b)"
+
+
+def test_a_gradient_that_is_transposed_in_shape_is_told() -> None:
+    with pytest.raises(GradcheckError, match=r"received \(4, 3\)\. Likely cause: transposed"):
+        sg.gradcheck((np.sin, lambda dy, x: (dy * np.cos(x)).T), [X])
+    with pytest.raises(GradcheckError, match=r"received \(5,\)$"):
+        sg.gradcheck((np.sin, lambda dy, x: np.ones(5)), [X])
