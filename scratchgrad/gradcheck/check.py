@@ -54,7 +54,8 @@ def gradcheck(
         Float arrays must be float64. Tensors are differentiated if they require a gradient, or
         if none of the inputs does. They are moved in place and put back, so parameters that
         ``fn`` reaches by itself can be given here too. Anything else is passed as it is.
-    step : h, in the unit of the inputs. It shrinks by itself, to h/1000, where f bends too much.
+    step : h, in the unit of the inputs, and times the size of an input above 1. It shrinks by
+        itself, to h/1000 and less, where f bends too much.
     rtol, atol : an entry is right if |analytic - numeric| <= atol + rtol * scale, scale the
         larger of the two magnitudes, but at least a thousandth of that gradient's largest entry.
     max_entries : so many entries are compared one by one, smallest inputs first. Inputs beyond
@@ -336,7 +337,9 @@ def _taylor_test(
     moves = [(leaf.array, d) for leaf, d in zip(subject.leaves, parts, strict=True)]
     along = sum(float(np.sum(g * d)) for g, d in zip(analytic, parts, strict=True))
     scale = sum(float(np.abs(g * d).sum()) for g, d in zip(analytic, parts, strict=True))
-    slope, share = taylor_slope(line(moves), along, scale)
+    pairs = zip(subject.leaves, analytic, strict=True)
+    rounded = sum(float(np.abs(g * leaf.array).sum()) for leaf, g in pairs)
+    slope, share = taylor_slope(line(moves), along, scale, rounded)
     if slope is not None and slope < SLOPE:
         raise failed(
             "taylor",

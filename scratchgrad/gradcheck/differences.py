@@ -21,7 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 
 SHRINK = 10.0
-RUNGS = 4  # h, h/10, h/100, h/1000
+RUNGS = 4  # h, h/10, h/100, h/1000; more where x is large and h with it
+EPS = float(np.finfo(np.float64).eps)
 STEADY = 1e-5  # two central differences that agree so well leave an error far below 1e-7
 KINK = 1e-2  # a jump of the slope smaller than this part of the slope is not seen
 
@@ -84,6 +85,16 @@ class Line:
             for (array, d), old in zip(self.moves, kept, strict=False):
                 array[d if isinstance(d, tuple) else ...] = old
 
+    def _magnitude(self) -> float:
+        """Of what is moved, if above 1: steps grow with it."""
+        array, d = self.moves[0]
+        return max(1.0, float(np.abs(array[d] if isinstance(d, tuple) else array).mean()))
+
+    def _representable(self, h: float) -> float:
+        """A step as near to h as x allows, for x + h is rounded; 0 if x is too large for it."""
+        array, d = self.moves[0]
+        return float((array[d] + h) - array[d]) if isinstance(d, tuple) else h
+
     def combine(self, *terms: tuple[float, np.ndarray]) -> float:
         """(sum of a weight times outputs) . c. Entries that do not move cancel before the sum."""
         return float(sum(w * y for w, y in terms) @ self.c)
@@ -93,7 +104,7 @@ class Line:
         return float(np.abs(y) @ np.abs(self.c))
 
     def slope(self, step: float, floor: float, accept: Callable[[float], bool]) -> Slope:
-        """The derivative at s = 0.
+        """The derivative at s = 0, along one leaf.
 
         The step shrinks until the two central differences agree well, no kink is in sight, and
         the value is one that the caller accepts; if no step does it all, the steadiest value is
@@ -103,8 +114,11 @@ class Line:
         """
         found: list[tuple[float, float]] = []  # (how unsteady, value)
         kinks: list[bool] = []
-        for rung in range(RUNGS):
-            h = step / SHRINK**rung
+        magnitude = self._magnitude()
+        for rung in range(RUNGS + math.ceil(math.log10(magnitude))):
+            h = self._representable(magnitude * step / SHRINK**rung)
+            if h == 0:
+                break
             a, b, d, e = (self.at(k * h) for k in (-2, -1, 1, 2))
             answers = _QUESTIONS @ np.stack([a, b, self.centre, d, e]) @ self.c / h
             near, far, bend, left, right = answers.tolist()
@@ -114,7 +128,8 @@ class Line:
             scale = max(abs(near), abs(far), floor)
             unsteady = abs(near - far)
             # A jump that is odd about x leaves the fourth difference 0, but not these two alike.
-            kinks.append(max(abs(bend), unsteady) > KINK * max(scale, abs(left), abs(right)))
+            bent = max(abs(bend), unsteady) - 16 * EPS * self.size(self.centre) / h
+            kinks.append(bent > KINK * max(scale, abs(left), abs(right)))
             if found:
                 unsteady = min(unsteady, abs(value - found[-1][1]))
             found.append((unsteady, value))
@@ -148,17 +163,19 @@ def cotangent_like(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarr
 # ---------------------------------------------------------------------------------- Taylor test
 
 
-def taylor_slope(line: Line, derivative: float, scale: float) -> tuple[float | None, float]:
+def taylor_slope(
+    line: Line, derivative: float, scale: float, rounded: float
+) -> tuple[float | None, float]:
     """How fast |f(x + h d) - f(x) - h g . d| falls, as a power of h; and g . d's share of it.
 
     With the right g the rest begins with h² f''/2: the power is 2, or more where f'' is zero. A
     wrong g leaves h times its error, which wins as h falls: 1. None: the rest is only rounding, so
     f is linear along d and g . d is right.
 
-    ``scale`` is the size of the single terms of g . d, of which 1e-9 is taken for rounding.
+    ``scale`` is the size of the single terms of g . d, of which 1e-9 is taken for rounding, and
+    ``rounded`` that of the terms of g . x, for x + h d is rounded too.
     """
-    size = line.size(line.centre)
-    noise = 200 * np.finfo(np.float64).eps * max(size, 1e-3)
+    noise = 200 * EPS * max(line.size(line.centre) + rounded, 1e-3)
     points = []
     for h in (1e-2 / 4**k for k in range(6)):
         rest = line.combine((1, line.at(h)), (-1, line.centre)) - h * derivative

@@ -248,6 +248,14 @@ def test_a_steep_smooth_function_has_no_kink() -> None:
     sg.gradcheck(lambda x: sg.log(x), [np.array([1e-4, 1.0])])  # 2h would leave the domain
 
 
+@pytest.mark.parametrize("size", [1e-6, 1.0, 1e3, 1e6, 1e9])
+def test_inputs_of_any_size(size: float) -> None:
+    """x + h is rounded where x is large: the step is what x really moved by."""
+    assert sg.gradcheck(lambda x: x * 1, [X * size]).worst < 1e-7
+    assert sg.gradcheck(lambda x: x * x, [X * size]).worst < 1e-6
+    sg.gradcheck(sg.sin, [X * min(size, 1e6)])
+
+
 def test_a_wrong_gradient_away_from_kinks_is_no_kink() -> None:
     @sg.differentiable
     def leaky(x):
