@@ -97,6 +97,8 @@ def split(x, /, indices_or_sections, axis=0):
     Gives a tuple. This is concat in reverse, and concat is its backward.
     """
     axis = axis_of("split", axis, x.ndim)
+    if np.ndim(indices_or_sections) == 0 and indices_or_sections < 1:
+        raise ShapeError(f"split: expected at least 1 piece, received {indices_or_sections}")
     pieces = tuple(np.split(x, indices_or_sections, axis))
     return pieces, lambda dys: np.concatenate(dys, axis)
 

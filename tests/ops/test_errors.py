@@ -45,6 +45,7 @@ SHAPES: dict[str, tuple[Callable[[], Any], str]] = {
     "stack": (lambda: sg.stack([X, V]), "stack: "),
     "stack none": (lambda: sg.stack([]), "stack: expected at least one array"),
     "split": (lambda: sg.split(X, 2, axis=1), "split: .*equal division"),
+    "split in none": (lambda: sg.split(X, 0), "split: expected at least 1 piece, received 0"),
     "flip": (lambda: sg.flip(X, 2), "flip: "),
     "roll": (lambda: sg.roll(X, 1, 2), "roll: "),
     "pad": (lambda: sg.pad(X, [1, 2, 3]), "pad: "),
