@@ -148,15 +148,22 @@ def repeat(x, /, repeats, axis=None):
     return y, dx
 
 
+def _check_matrix(name, x):
+    if x.ndim < 2:  # NumPy would stretch a vector to a square matrix
+        raise ShapeError(f"{name}: expected at least two axes, received shape {x.shape}")
+
+
 @differentiable
 def tril(x, /, k=0):
     """The lower triangle of the last two axes, on and below diagonal k; zeros above."""
+    _check_matrix("tril", x)
     return np.tril(x, k), lambda dy: np.tril(dy, k)
 
 
 @differentiable
 def triu(x, /, k=0):
     """The upper triangle of the last two axes, on and above diagonal k; zeros below."""
+    _check_matrix("triu", x)
     return np.triu(x, k), lambda dy: np.triu(dy, k)
 
 

@@ -45,6 +45,8 @@ SHAPES: dict[str, tuple[Callable[[], Any], str]] = {
     "stack": (lambda: sg.stack([X, V]), "stack: "),
     "stack none": (lambda: sg.stack([]), "stack: expected at least one array"),
     "split": (lambda: sg.split(X, 2, axis=1), "split: .*equal division"),
+    "tril of a vector": (lambda: sg.tril(V), r"tril: expected at least two axes, .*\(3,\)"),
+    "triu of a number": (lambda: sg.triu(V[0]), r"triu: expected at least two axes, .*\(\)"),
     "split in none": (lambda: sg.split(X, 0), "split: expected at least 1 piece, received 0"),
     "flip": (lambda: sg.flip(X, 2), "flip: "),
     "roll": (lambda: sg.roll(X, 1, 2), "roll: "),
