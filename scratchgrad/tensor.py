@@ -193,6 +193,9 @@ class Tensor(Variable):
     __abs__ = ops.abs
     __getitem__ = ops.getitem
 
+    def __pos__(self) -> Tensor:
+        return self
+
     def __setitem__(self, index: Any, value: Any) -> None:
         raise GraphError(
             "setitem: a Tensor is not written in place, for the graph may have saved its value; "

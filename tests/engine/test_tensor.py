@@ -113,6 +113,7 @@ def test_comparison_with_a_list_of_tensors() -> None:
 def test_unary_and_matrix_operators(rng: np.random.Generator) -> None:
     x = sg.Tensor(np.array([[1.0, -2.0], [0.5, 3.0]]), requires_grad=True)
     np.testing.assert_array_equal((-x).numpy(), -x.numpy())
+    assert +x is x
     np.testing.assert_array_equal(abs(x).numpy(), np.abs(x.numpy()))
     check_gradients(lambda: -x @ abs(x) + [[1.0, 2.0], [3.0, 4.0]] @ x, [x], rng)
 
