@@ -1,0 +1,271 @@
+"""How PyTorch's own sample inputs are put to our operations: `torch.testing._internal`'s op_db.
+
+    python -m tests.parity.op_db
+
+prints, for every name, how many of its samples and error inputs are checked, and why the others are
+not. A name with variants is written ``name:variant``. ``op_db_adapters.py`` says which function of
+ours answers to which name, ``op_db_unmapped.py`` which names have none and why.
+"""
+
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.testing._internal.common_methods_invocations import op_db
+from torch.testing._internal.common_utils import set_rng_seed
+
+import scratchgrad as sg
+
+
+def full_name(op: Any) -> str:
+    return f"{op.name}:{op.variant_test_name}" if op.variant_test_name else op.name
+
+
+OP_DB = {full_name(op): op for op in op_db}
+
+
+class Rule(NamedTuple):
+    """What is left out by design, and why."""
+
+    reason: str
+    applies: Callable[[Any], bool]  # asked with a SampleInput or an ErrorInput
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """Our answer to a name of op_db.
+
+    ``ours`` is called as PyTorch's function is, with Tensors for tensors. ``rules`` name samples
+    that it does not take, ``accepts`` error inputs that are no error here. ``theirs`` picks the
+    part of PyTorch's result that ours answers to.
+    """
+
+    ours: Callable[..., Any]
+    rules: tuple[Rule, ...] = ()
+    accepts: tuple[Rule, ...] = ()
+    theirs: Callable[[Any], Any] = lambda result: result
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """Everything inside the tuples, lists, dicts and slices of a sample."""
+    if isinstance(value, (tuple, list)):
+        for part in value:
+            yield from leaves(part)
+    elif isinstance(value, dict):
+        yield from leaves(list(value.values()))
+    elif isinstance(value, slice):
+        yield from leaves([value.start, value.stop, value.step])
+    else:
+        yield value
+
+
+def rebuilt(value: Any, change: Callable[[Any], Any]) -> Any:
+    """The same nest with every leaf changed."""
+    if isinstance(value, (tuple, list)):
+        return type(value)(rebuilt(part, change) for part in value)
+    if isinstance(value, dict):
+        return {key: rebuilt(part, change) for key, part in value.items()}
+    return value if isinstance(value, slice) else change(value)
+
+
+def parts(sample: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+    return sample.input, tuple(sample.args), dict(sample.kwargs)
+
+
+# --------------------------------------------------------------------------------- general rules
+
+_NARROW = (torch.float16, torch.bfloat16)
+
+
+def _tensors(sample: Any) -> list[torch.Tensor]:
+    return [x for x in leaves(parts(sample)) if isinstance(x, torch.Tensor)]
+
+
+def _is_complex(sample: Any) -> bool:
+    return any(isinstance(x, complex) for x in leaves(parts(sample))) or any(
+        t.is_complex() for t in _tensors(sample)
+    )
+
+
+EVERYWHERE = (
+    Rule("complex numbers", _is_complex),
+    Rule("out=", lambda s: "out" in s.kwargs),
+    Rule("dtype=: astype says it aloud", lambda s: s.kwargs.get("dtype") is not None),
+    Rule("sixteen bits", lambda s: any(t.dtype in _NARROW for t in _tensors(s))),
+    Rule("NumPy has 64 axes at the most", lambda s: any(t.ndim > 64 for t in _tensors(s))),
+)
+
+
+def _first(rules: tuple[Rule, ...], asked: Any) -> str | None:
+    return next((rule.reason for rule in rules if rule.applies(asked)), None)
+
+
+def reason_to_skip(mapped: Mapped, sample: Any) -> str | None:
+    """Why a sample is not checked, or None if it is."""
+    return _first(EVERYWHERE + mapped.rules, sample)
+
+
+def reason_to_accept(mapped: Mapped, error: Any) -> str | None:
+    """Why an error input need not raise, or None if it must."""
+    return _first(EVERYWHERE, error.sample_input) or _first(mapped.accepts, error)
+
+
+# --------------------------------------------------------------------------------------- samples
+
+
+@contextmanager
+def quiet_torch() -> Iterator[None]:
+    """PyTorch warns about what its samples do on purpose (deprecated calls, a std of one number);
+    those warnings are about PyTorch and not ours to mend."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+# Each list starts from one seed; by itself PyTorch would set it anew before every sample, slowly.
+
+
+def samples(name: str, dtype: torch.dtype = torch.float64) -> list[Any]:
+    """The sample inputs of a name, the same ones each time."""
+    op = OP_DB[name]
+    set_rng_seed(0)
+    with quiet_torch():
+        wanted = op.supports_autograd
+        return list(op.sample_inputs("cpu", dtype, requires_grad=wanted, set_seed=False))
+
+
+def error_inputs(name: str) -> list[Any]:
+    """What PyTorch must refuse, with the error it raises. Not every name has some."""
+    op = OP_DB[name]
+    set_rng_seed(0)
+    with quiet_torch():
+        return list(op.error_inputs("cpu", set_seed=False)) if op.error_inputs_func else []
+
+
+def to_ours(sample: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+    """The sample with Tensors on the very memory of its tensors, strides and all."""
+
+    def change(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            array = value.detach().numpy()
+            if value.dtype in (torch.float32, torch.float64):
+                return sg.Tensor(array, value.requires_grad)  # sg.tensor would copy
+            return sg.tensor(array)
+        return torch.zeros(0, dtype=value).numpy().dtype if _is_dtype(value) else value
+
+    return rebuilt(parts(sample), change)
+
+
+def _is_dtype(value: Any) -> bool:
+    return isinstance(value, torch.dtype)
+
+
+def to_theirs(sample: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+    """The sample with leaves of its own for gradients to arrive at."""
+
+    def change(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return value.detach().requires_grad_(value.requires_grad)
+        return value
+
+    return rebuilt(parts(sample), change)
+
+
+# --------------------------------------------------------------------------------------- running
+
+
+def outputs_of(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (tuple, list)) else [value]
+
+
+def _as_tensor(y: Any) -> torch.Tensor:
+    return y if isinstance(y, torch.Tensor) else torch.from_numpy(np.asarray(y))  # of a number
+
+
+def run_theirs(
+    op: Any, mapped: Mapped, sample: Any, rng: np.random.Generator
+) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray | None]]:
+    """PyTorch's outputs, a random cotangent for each, and the gradients of all leaves."""
+    x, args, kwargs = to_theirs(sample)
+    wanted = [t for t in leaves((x, args, kwargs)) if getattr(t, "requires_grad", False)]
+    with quiet_torch():
+        outputs = [_as_tensor(y) for y in outputs_of(mapped.theirs(op(x, *args, **kwargs)))]
+    cotangents = [rng.standard_normal(tuple(y.shape)) for y in outputs]
+    rooted = [i for i, y in enumerate(outputs) if y.requires_grad]
+    gradients: list[Any] = [None] * len(wanted)
+    if rooted:
+        gradients = list(
+            torch.autograd.grad(
+                [outputs[i] for i in rooted],
+                wanted,
+                [torch.tensor(cotangents[i]).to(outputs[i].dtype) for i in rooted],
+                allow_unused=True,
+            )
+        )
+    arrays = [y.detach().numpy() for y in outputs]
+    return arrays, cotangents, [None if g is None else g.numpy() for g in gradients]
+
+
+def call(mapped: Mapped, sample: Any) -> Any:
+    """Our answer to a sample."""
+    x, args, kwargs = to_ours(sample)
+    return mapped.ours(x, *args, **kwargs)
+
+
+def run_ours(
+    mapped: Mapped, sample: Any, cotangents: list[np.ndarray]
+) -> tuple[list[np.ndarray], list[np.ndarray | None]]:
+    """Our outputs, and the gradients of all leaves."""
+    x, args, kwargs = to_ours(sample)
+    wanted = [t for t in leaves((x, args, kwargs)) if getattr(t, "requires_grad", False)]
+    with np.errstate(all="ignore"):  # samples hold 1/0 and log(0), and both sides answer inf
+        outputs = outputs_of(mapped.ours(x, *args, **kwargs))
+        for y, dy in zip(outputs, cotangents, strict=True):
+            if getattr(y, "requires_grad", False):
+                y.backward(dy.astype(y.dtype).reshape(y.shape), retain_graph=True)
+    return [np.asarray(y) for y in outputs], [t.grad for t in wanted]
+
+
+# ---------------------------------------------------------------------------------------- counts
+
+
+def counts(name: str, mapped: Mapped) -> tuple[int, int, Counter[str]]:
+    """How many samples are checked, how many error inputs are tried, and why the rest is not."""
+    skipped: Counter[str] = Counter()
+    tried = [0, 0]
+    for sample in samples(name):
+        reason = reason_to_skip(mapped, sample)
+        tried[0] += reason is None
+        skipped.update([reason] if reason else [])
+    for error in error_inputs(name):
+        reason = reason_to_accept(mapped, error)
+        tried[1] += reason is None
+        skipped.update([f"error: {reason}"] if reason else [])
+    return tried[0], tried[1], skipped
+
+
+def main() -> None:
+    from tests.parity.op_db_adapters import MAPPED
+    from tests.parity.op_db_unmapped import UNMAPPED
+
+    total, errors, left_out = 0, 0, 0
+    print(f"PyTorch {torch.__version__}\n{'name':<44}{'samples':>8}{'errors':>8}  skipped")
+    for name, mapped in MAPPED.items():
+        checked, refused, skipped = counts(name, mapped)
+        total, errors, left_out = total + checked, errors + refused, left_out + skipped.total()
+        why = "; ".join(f"{n} {reason}" for reason, n in skipped.items())
+        print(f"{name:<44}{checked:>8}{refused:>8}  {why}")
+    print(
+        f"{len(MAPPED)} names: {total} samples checked, {errors} error inputs, {left_out} skipped"
+    )
+    for reason, names in UNMAPPED.items():
+        print(f"not mapped, {len(names.split())} names: {reason}")
+
+
+if __name__ == "__main__":
+    main()

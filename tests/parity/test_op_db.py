@@ -1,0 +1,106 @@
+"""Our operations on the sample inputs that PyTorch ships for its own tests."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import scratchgrad as sg
+from tests.parity import op_db
+from tests.parity.op_db_adapters import MAPPED
+from tests.parity.op_db_unmapped import UNMAPPED
+
+PINNED = "2.13.0"
+RTOL = {torch.float64: 1e-10, torch.float32: 1e-3}
+PACKAGE = str(Path(sg.__file__).parent)
+
+# So that no rule can swallow what it was not meant for. `python -m tests.parity.op_db` says more.
+SAMPLES, ERRORS = 1350, 82
+
+REFUSALS = (sg.errors.ScratchgradError, TypeError, ValueError, IndexError)
+
+names = pytest.mark.parametrize("name", MAPPED)
+
+
+@contextmanager
+def said_of(what: str, sample: Any) -> Iterator[None]:
+    """Says with a failure which sample it was."""
+    try:
+        yield
+    except BaseException as error:
+        error.args = (f"{what}: {sample.summary()}\n{error}",)
+        raise
+
+
+def close(ours: Any, theirs: np.ndarray, rtol: float) -> None:
+    finite = np.abs(theirs[np.isfinite(theirs)])
+    np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=rtol * finite.max(initial=1.0))
+
+
+def check(name: str, sample: Any, rtol: float, seed: int) -> None:
+    mapped = MAPPED[name]
+    inputs = [t for t in op_db.leaves(op_db.parts(sample)) if isinstance(t, torch.Tensor)]
+    before = [t.detach().numpy().copy() for t in inputs]
+    rng = np.random.default_rng(seed)
+    expected, cotangents, expected_gradients = op_db.run_theirs(
+        op_db.OP_DB[name], mapped, sample, rng
+    )
+    outputs, gradients = op_db.run_ours(mapped, sample, cotangents)
+    for y, e in zip(outputs, expected, strict=True):
+        assert (y.shape, y.dtype) == (e.shape, e.dtype)
+        close(y, e, rtol)
+    for g, e in zip(gradients, expected_gradients, strict=True):
+        if g is None or e is None:  # no way from the outputs to this leaf: as good as zeros
+            assert not np.any(g)
+            assert not np.any(e)
+            continue
+        assert (g.shape, g.dtype) == (e.shape, e.dtype)
+        close(g, e, rtol)
+    for t, kept in zip(inputs, before, strict=True):
+        np.testing.assert_array_equal(t.detach().numpy(), kept, "an input was written to")
+
+
+@pytest.mark.skipif(torch.__version__.split("+")[0] != PINNED, reason=f"names of {PINNED}")
+def test_every_name_is_mapped_or_listed() -> None:
+    listed = [name for names in UNMAPPED.values() for name in names.split()]
+    assert len(set(listed)) == len(listed), "a name is listed twice"
+    assert not MAPPED.keys() & set(listed), "a name is mapped and listed as unmapped"
+    assert MAPPED.keys() | set(listed) == op_db.OP_DB.keys()
+
+
+def test_enough_is_checked() -> None:
+    counted = {name: op_db.counts(name, mapped) for name, mapped in MAPPED.items()}
+    assert all(samples for samples, _, _ in counted.values()), "a name has no sample left"
+    assert sum(samples for samples, _, _ in counted.values()) >= SAMPLES
+    assert sum(errors for _, errors, _ in counted.values()) >= ERRORS
+
+
+@names
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+def test_values_and_gradients(name: str, dtype: torch.dtype) -> None:
+    """Each sample as it comes, and in float64 with every tensor strided."""
+    for i, sample in enumerate(op_db.samples(name, dtype)):
+        if op_db.reason_to_skip(MAPPED[name], sample):
+            continue
+        with said_of(f"sample {i}", sample):
+            check(name, sample, RTOL[dtype], seed=i)
+        if dtype == torch.float64:
+            with said_of(f"sample {i}, strided", sample):
+                check(name, sample.noncontiguous(), RTOL[dtype], seed=i)
+
+
+@pytest.mark.parametrize("name", [n for n in MAPPED if op_db.OP_DB[n].error_inputs_func])
+def test_what_pytorch_refuses_raises(name: str) -> None:
+    for i, error in enumerate(op_db.error_inputs(name)):
+        mapped, sample = MAPPED[name], error.sample_input
+        if op_db.reason_to_accept(mapped, error):
+            continue
+        with said_of(f"error input {i}", sample):
+            with pytest.raises(REFUSALS) as caught:
+                op_db.call(mapped, sample)
+            files = [str(entry.path) for entry in caught.traceback]
+            assert any(f.startswith(PACKAGE) for f in files), "the error is the adapter's own"
