@@ -127,7 +127,8 @@ def quiet_torch() -> Iterator[None]:
         yield
 
 
-# Each list starts from one seed; by itself PyTorch would set it anew before every sample, slowly.
+# OpInfo.sample_inputs would set the seed before every sample and look for a unittest among all the
+# frames of the stack, which under pytest takes most of the time; the functions behind it do not.
 
 
 def samples(name: str, dtype: torch.dtype = torch.float64) -> list[Any]:
@@ -135,8 +136,7 @@ def samples(name: str, dtype: torch.dtype = torch.float64) -> list[Any]:
     op = OP_DB[name]
     set_rng_seed(0)
     with quiet_torch():
-        wanted = op.supports_autograd
-        return list(op.sample_inputs("cpu", dtype, requires_grad=wanted, set_seed=False))
+        return list(op.sample_inputs_func(op, "cpu", dtype, op.supports_autograd))
 
 
 def error_inputs(name: str) -> list[Any]:
@@ -144,7 +144,7 @@ def error_inputs(name: str) -> list[Any]:
     op = OP_DB[name]
     set_rng_seed(0)
     with quiet_torch():
-        return list(op.error_inputs("cpu", set_seed=False)) if op.error_inputs_func else []
+        return list(op.error_inputs_func(op, "cpu")) if op.error_inputs_func else []
 
 
 def to_ours(sample: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
