@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch.testing._internal.common_methods_invocations import op_db
-from torch.testing._internal.common_utils import set_rng_seed
+from torch.testing._internal.common_utils import noncontiguous_like, set_rng_seed
 
 import scratchgrad as sg
 
@@ -74,6 +74,7 @@ def rebuilt(value: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def parts(sample: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+    """What a function is called with."""
     return sample.input, tuple(sample.args), dict(sample.kwargs)
 
 
@@ -147,39 +148,51 @@ def error_inputs(name: str) -> list[Any]:
         return list(op.error_inputs_func(op, "cpu")) if op.error_inputs_func else []
 
 
-def to_ours(sample: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
-    """The sample with Tensors on the very memory of its tensors, strides and all."""
+def to_ours(value: Any) -> Any:
+    """A nest with Tensors on the very memory of its tensors, strides and all."""
 
-    def change(value: Any) -> Any:
-        if isinstance(value, torch.Tensor):
-            array = value.detach().numpy()
-            if value.dtype in (torch.float32, torch.float64):
-                return sg.Tensor(array, value.requires_grad)  # sg.tensor would copy
+    def change(leaf: Any) -> Any:
+        if isinstance(leaf, torch.Tensor):
+            array = leaf.detach().numpy()
+            if leaf.dtype in (torch.float32, torch.float64):
+                return sg.Tensor(array, leaf.requires_grad)  # sg.tensor would copy
             return sg.tensor(array)
-        return torch.zeros(0, dtype=value).numpy().dtype if _is_dtype(value) else value
+        if isinstance(leaf, torch.dtype):
+            return torch.zeros(0, dtype=leaf).numpy().dtype
+        return leaf
 
-    return rebuilt(parts(sample), change)
-
-
-def _is_dtype(value: Any) -> bool:
-    return isinstance(value, torch.dtype)
+    return rebuilt(value, change)
 
 
-def to_theirs(sample: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
-    """The sample with leaves of its own for gradients to arrive at."""
+def to_theirs(value: Any) -> Any:
+    """A nest with tensors of its own for gradients to arrive at."""
 
-    def change(value: Any) -> Any:
-        if isinstance(value, torch.Tensor):
-            return value.detach().requires_grad_(value.requires_grad)
-        return value
+    def change(leaf: Any) -> Any:
+        if isinstance(leaf, torch.Tensor):
+            return leaf.detach().requires_grad_(leaf.requires_grad)
+        return leaf
 
-    return rebuilt(parts(sample), change)
+    return rebuilt(value, change)
+
+
+def strided(value: Any) -> Any:
+    """A nest with tensors whose elements do not lie side by side."""
+
+    def change(leaf: Any) -> Any:
+        return noncontiguous_like(leaf) if isinstance(leaf, torch.Tensor) else leaf
+
+    return rebuilt(value, change)
+
+
+def wanted(value: Any) -> list[Any]:
+    """The leaves that want a gradient, ours or theirs."""
+    return [leaf for leaf in leaves(value) if getattr(leaf, "requires_grad", False)]
 
 
 # --------------------------------------------------------------------------------------- running
 
 
-def outputs_of(value: Any) -> list[Any]:
+def as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (tuple, list)) else [value]
 
 
@@ -188,47 +201,74 @@ def _as_tensor(y: Any) -> torch.Tensor:
 
 
 def run_theirs(
-    op: Any, mapped: Mapped, sample: Any, rng: np.random.Generator
+    function: Callable[[], Any], inputs: list[Any], rng: np.random.Generator
 ) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray | None]]:
-    """PyTorch's outputs, a random cotangent for each, and the gradients of all leaves."""
-    x, args, kwargs = to_theirs(sample)
-    wanted = [t for t in leaves((x, args, kwargs)) if getattr(t, "requires_grad", False)]
+    """PyTorch's outputs, a random cotangent for each, and the gradients of the inputs."""
     with quiet_torch():
-        outputs = [_as_tensor(y) for y in outputs_of(mapped.theirs(op(x, *args, **kwargs)))]
+        outputs = [_as_tensor(y) for y in as_list(function())]
     cotangents = [rng.standard_normal(tuple(y.shape)) for y in outputs]
-    rooted = [i for i, y in enumerate(outputs) if y.requires_grad]
-    gradients: list[Any] = [None] * len(wanted)
-    if rooted:
-        gradients = list(
-            torch.autograd.grad(
-                [outputs[i] for i in rooted],
-                wanted,
-                [torch.tensor(cotangents[i]).to(outputs[i].dtype) for i in rooted],
-                allow_unused=True,
-            )
-        )
+    rooted = [(y, dy) for y, dy in zip(outputs, cotangents, strict=True) if y.requires_grad]
+    gradients: list[Any] = [None] * len(inputs)
+    if rooted and inputs:
+        roots = [y for y, _ in rooted]
+        dys = [torch.tensor(dy).to(y.dtype) for y, dy in rooted]
+        gradients = list(torch.autograd.grad(roots, inputs, dys, allow_unused=True))
     arrays = [y.detach().numpy() for y in outputs]
     return arrays, cotangents, [None if g is None else g.numpy() for g in gradients]
 
 
-def call(mapped: Mapped, sample: Any) -> Any:
-    """Our answer to a sample."""
-    x, args, kwargs = to_ours(sample)
-    return mapped.ours(x, *args, **kwargs)
-
-
 def run_ours(
-    mapped: Mapped, sample: Any, cotangents: list[np.ndarray]
+    function: Callable[[], Any], inputs: list[Any], cotangents: list[np.ndarray]
 ) -> tuple[list[np.ndarray], list[np.ndarray | None]]:
-    """Our outputs, and the gradients of all leaves."""
-    x, args, kwargs = to_ours(sample)
-    wanted = [t for t in leaves((x, args, kwargs)) if getattr(t, "requires_grad", False)]
+    """Our outputs, and the gradients of the inputs."""
     with np.errstate(all="ignore"):  # samples hold 1/0 and log(0), and both sides answer inf
-        outputs = outputs_of(mapped.ours(x, *args, **kwargs))
+        outputs = as_list(function())
         for y, dy in zip(outputs, cotangents, strict=True):
             if getattr(y, "requires_grad", False):
-                y.backward(dy.astype(y.dtype).reshape(y.shape), retain_graph=True)
-    return [np.asarray(y) for y in outputs], [t.grad for t in wanted]
+                y.backward(dy.astype(y.dtype), retain_graph=True)
+    return [np.asarray(y) for y in outputs], [t.grad for t in inputs]
+
+
+def compare(
+    theirs: tuple[Callable[[], Any], list[Any]],
+    ours: tuple[Callable[[], Any], list[Any]],
+    rtol: float,
+    seed: int,
+) -> None:
+    """The same values, the same gradients of the same inputs, and no input written to."""
+    before = [t.detach().numpy().copy() for t in theirs[1]]
+    expected, cotangents, expected_gradients = run_theirs(*theirs, np.random.default_rng(seed))
+    outputs, gradients = run_ours(*ours, cotangents)
+    for y, e in zip(outputs, expected, strict=True):
+        assert (y.shape, y.dtype) == (e.shape, e.dtype)
+        close(y, e, rtol)
+    for g, e in zip(gradients, expected_gradients, strict=True):
+        if g is None or e is None:  # no way from the outputs to this input: as good as zeros
+            assert not np.any(g)
+            assert not np.any(e)
+            continue
+        assert (g.shape, g.dtype) == (e.shape, e.dtype)
+        close(g, e, rtol)
+    for t, kept in zip(ours[1], before, strict=True):
+        np.testing.assert_array_equal(t.data, kept, "an input was written to")
+
+
+def close(ours: Any, theirs: np.ndarray, rtol: float) -> None:
+    """Equal but for rounding, which is measured against the largest number."""
+    finite = np.abs(theirs[np.isfinite(theirs)])
+    np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=rtol * finite.max(initial=1.0))
+
+
+def check(op: Any, mapped: Mapped, call: Any, rtol: float, seed: int) -> None:
+    """One call, an (input, args, kwargs), of PyTorch's function and of ours."""
+    x, args, kwargs = ours = to_ours(call)
+    y, theirs_args, theirs_kwargs = theirs = to_theirs(call)
+    compare(
+        (lambda: mapped.theirs(op(y, *theirs_args, **theirs_kwargs)), wanted(theirs)),
+        (lambda: mapped.ours(x, *args, **kwargs), wanted(ours)),
+        rtol,
+        seed,
+    )
 
 
 # ---------------------------------------------------------------------------------------- counts
