@@ -30,6 +30,11 @@ def _require(name: str, value: Any, good: bool) -> None:
         raise ConfigError(f"AdamW: {name} is out of its range, received {value!r}")
 
 
+def _is_number(value: Any) -> bool:
+    """A Tensor is none: the kernel cannot take it."""
+    return isinstance(value, (int, float, np.integer, np.floating))
+
+
 class AdamW:
     """Adam with decoupled weight decay.
 
@@ -65,9 +70,10 @@ class AdamW:
         groups: list[Any] = (
             given if given and isinstance(given[0], Mapping) else [{"params": given}]
         )
-        _require("lr", lr, lr >= 0)
-        _require("betas", betas, all(0 <= b < 1 for b in betas))
-        _require("eps", eps, eps >= 0)
+        _require("lr", lr, _is_number(lr) and lr >= 0)
+        fit = all(_is_number(b) and 0 <= b < 1 for b in betas)
+        _require("betas", betas, fit and len(betas) == 2)
+        _require("eps", eps, _is_number(eps) and eps >= 0)
         self.lr, self.betas, self.eps = lr, betas, eps
         self.params: list[Variable] = []
         self.decays: list[float] = []
@@ -80,6 +86,8 @@ class AdamW:
             decay = group.get("weight_decay", weight_decay)
             _require("weight_decay", decay, decay >= 0)
             for p in group["params"]:
+                if not isinstance(p, Variable):
+                    raise ConfigError(f"AdamW: expected Tensors to learn, received {p!r:.60}")
                 self.params.append(p)
                 self.decays.append(decay)
         if not self.params:

@@ -276,6 +276,29 @@ def test_parameters_that_cannot_be_stepped() -> None:
             AdamW([bad])
 
 
+@pytest.mark.parametrize("bad", [np.ones(1), 1.0, ("weight", sg.tensor(1.0)), None])
+def test_what_is_no_tensor_is_refused(bad: object) -> None:
+    with pytest.raises(ConfigError, match="expected Tensors to learn, received"):
+        AdamW([sg.tensor(1.0, requires_grad=True), bad])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("lr", sg.tensor(0.1)),
+        ("lr", sg.tensor([0.1, 0.1])),
+        ("lr", "0.1"),
+        ("eps", sg.tensor(1e-8)),
+        ("betas", (0.9, sg.tensor(0.99))),
+        ("betas", (0.9,)),
+        ("betas", (0.9, 0.99, 0.999)),
+    ],
+)
+def test_settings_are_numbers(name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"{name} is out of its range"):
+        AdamW([sg.tensor(1.0, requires_grad=True)], **{name: value})
+
+
 def test_parameters_may_come_from_a_generator() -> None:
     model = sg.nn.Linear(2, 2)
     assert len(AdamW(model.parameters()).params) == 2
