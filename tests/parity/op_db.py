@@ -3,8 +3,9 @@
     python -m tests.parity.op_db
 
 prints, for every name, how many of its samples and error inputs are checked, and why the others are
-not. A name with variants is written ``name:variant``. ``op_db_adapters.py`` says which function of
-ours answers to which name, ``op_db_unmapped.py`` which names have none and why.
+not. A name with variants is written ``name:variant``. ``op_db_mapped.py`` says which function of
+ours answers to which name, through the adapters of ``op_db_adapters.py``; ``op_db_unmapped.py``
+says which names have no answer, and why.
 """
 
 import warnings
@@ -290,7 +291,7 @@ def counts(name: str, mapped: Mapped) -> tuple[int, int, Counter[str]]:
 
 
 def main() -> None:
-    from tests.parity.op_db_adapters import MAPPED
+    from tests.parity.op_db_mapped import MAPPED
     from tests.parity.op_db_unmapped import UNMAPPED
 
     total, errors, left_out = 0, 0, 0

@@ -26,9 +26,9 @@ class Answer(NamedTuple):
     """``make`` is called as PyTorch's class is, and gives a Module of ours or a function."""
 
     make: Callable[..., Callable[..., Any]]
-    checked: int  # of the inputs that PyTorch ships, so many are not skipped
+    checked: int  # of the inputs that PyTorch ships, at least so many are not skipped
     skips: Callable[..., str | None] = lambda args, kwargs, inputs: None
-    refused: int = 0  # of its error inputs, so many raise; the rest are skipped
+    refused: int = 0  # of its error inputs, at least so many raise; the rest are skipped
 
 
 def layer_norm(shape: Any, eps: float = 1e-5, elementwise_affine: bool = True, bias: bool = True):
@@ -142,7 +142,7 @@ def test_values_and_gradients(name: str, dtype: torch.dtype, layout: str) -> Non
             seed=checked,
         )
         checked += 1
-    assert checked == ANSWERS[name].checked
+    assert checked >= ANSWERS[name].checked
 
 
 @pytest.mark.parametrize("name", [n for n in ANSWERS if MODULE_DB[n].module_error_inputs_func])
@@ -159,7 +159,7 @@ def test_what_pytorch_refuses_raises(name: str) -> None:
         with pytest.raises(sg.errors.ScratchgradError):
             attempt(name, args, kwargs, called)
         refused += 1
-    assert refused == ANSWERS[name].refused
+    assert refused >= ANSWERS[name].refused
 
 
 def attempt(name: str, args: Any, kwargs: Any, called: Any) -> None:
