@@ -214,7 +214,7 @@ def clip(x, min=None, max=None, /):
     # Written with >= and <= so that x keeps its gradient on a bound.
     return y, (
         lambda dy: np.where(np.greater_equal(x, low) & np.less_equal(x, high), dy, 0),
-        lambda dy: np.where(np.less(x, low) & np.less(low, high), dy, 0),
+        lambda dy: np.where(np.less(x, low) & (np.less(low, high) | (max is None)), dy, 0),
         lambda dy: np.where(np.greater(x, high) | np.less(high, low), dy, 0),
     )
 

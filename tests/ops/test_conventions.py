@@ -59,6 +59,14 @@ def test_where_the_bounds_of_clip_cross_the_upper_wins() -> None:
     assert gradients(sg.clip, x, low, high) == [[0], [0], [1]]
 
 
+def test_an_infinite_bound_of_clip_gets_the_gradient_of_what_it_replaced() -> None:
+    """Where the other bound was left out: it stood in as the same infinity once."""
+    inf = np.inf
+    assert gradients(sg.clip, [0.0, 1.0], [inf, 0.0]) == [[0, 1], [1, 0]]
+    low = lambda x, bound: sg.clip(x, None, bound)  # noqa: E731
+    assert gradients(low, [0.0, 1.0], [-inf, 2.0]) == [[0, 1], [1, 0]]
+
+
 def test_clip_with_one_bound_or_none() -> None:
     assert gradients(lambda x: sg.clip(x, 0.0), [-1.0, 1.0]) == [[0, 1]]
     assert gradients(lambda x: sg.clip(x, max=0.0), [-1.0, 1.0]) == [[1, 0]]
