@@ -94,11 +94,16 @@ def _is_complex(sample: Any) -> bool:
     )
 
 
+def _is_mixed(sample: Any) -> bool:
+    return len({t.dtype for t in _tensors(sample) if t.is_floating_point()}) > 1
+
+
 EVERYWHERE = (
     Rule("complex numbers", _is_complex),
     Rule("out=", lambda s: "out" in s.kwargs),
     Rule("dtype=: astype says it aloud", lambda s: s.kwargs.get("dtype") is not None),
     Rule("sixteen bits", lambda s: any(t.dtype in _NARROW for t in _tensors(s))),
+    Rule("two float dtypes: astype says it aloud", _is_mixed),
     Rule("NumPy has 64 axes at the most", lambda s: any(t.ndim > 64 for t in _tensors(s))),
 )
 
@@ -139,6 +144,21 @@ def samples(name: str, dtype: torch.dtype = torch.float64) -> list[Any]:
     set_rng_seed(0)
     with quiet_torch():
         return list(op.sample_inputs_func(op, "cpu", dtype, op.supports_autograd))
+
+
+def references(name: str) -> list[Any]:
+    """The larger set by which PyTorch holds its operations against NumPy: extreme values, odd
+    shapes and strides. Not every name has one; the samples are among it."""
+    op = OP_DB[name]
+    if op.reference_inputs_func is None:
+        return []
+    set_rng_seed(0)
+    with quiet_torch():
+        found = list(op.reference_inputs_func(op, "cpu", torch.float64, False))
+    for sample in found if op.supports_autograd else []:
+        for tensor in _tensors(sample):
+            tensor.requires_grad_(tensor.is_floating_point())  # asked for, integers would fail
+    return found
 
 
 def error_inputs(name: str) -> list[Any]:
@@ -275,35 +295,33 @@ def check(op: Any, mapped: Mapped, call: Any, rtol: float, seed: int) -> None:
 # ---------------------------------------------------------------------------------------- counts
 
 
-def counts(name: str, mapped: Mapped) -> tuple[int, int, Counter[str]]:
-    """How many samples are checked, how many error inputs are tried, and why the rest is not."""
+def counts(name: str, mapped: Mapped) -> tuple[Counter[str], Counter[str]]:
+    """How many samples, reference inputs and errors are tried, and why the rest is not."""
+    tried: Counter[str] = Counter()
     skipped: Counter[str] = Counter()
-    tried = [0, 0]
-    for sample in samples(name):
-        reason = reason_to_skip(mapped, sample)
-        tried[0] += reason is None
-        skipped.update([reason] if reason else [])
+    for kind, given in {"samples": samples(name), "references": references(name)}.items():
+        for sample in given:
+            reason = reason_to_skip(mapped, sample)
+            (skipped if reason else tried)[reason or kind] += 1
     for error in error_inputs(name):
         reason = reason_to_accept(mapped, error)
-        tried[1] += reason is None
-        skipped.update([f"error: {reason}"] if reason else [])
-    return tried[0], tried[1], skipped
+        (skipped if reason else tried)[f"error: {reason}" if reason else "errors"] += 1
+    return tried, skipped
 
 
 def main() -> None:
     from tests.parity.op_db_mapped import MAPPED
     from tests.parity.op_db_unmapped import UNMAPPED
 
-    total, errors, left_out = 0, 0, 0
-    print(f"PyTorch {torch.__version__}\n{'name':<44}{'samples':>8}{'errors':>8}  skipped")
+    kinds = ("samples", "references", "errors")
+    total: Counter[str] = Counter()
+    print(f"PyTorch {torch.__version__}\n{'checked of':<44}" + "".join(f"{k:>11}" for k in kinds))
     for name, mapped in MAPPED.items():
-        checked, refused, skipped = counts(name, mapped)
-        total, errors, left_out = total + checked, errors + refused, left_out + skipped.total()
+        tried, skipped = counts(name, mapped)
+        total += tried + Counter(skipped=skipped.total())
         why = "; ".join(f"{n} {reason}" for reason, n in skipped.items())
-        print(f"{name:<44}{checked:>8}{refused:>8}  {why}")
-    print(
-        f"{len(MAPPED)} names: {total} samples checked, {errors} error inputs, {left_out} skipped"
-    )
+        print(f"{name:<44}{''.join(f'{tried[k]:>11}' for k in kinds)}  {why and f'skipped: {why}'}")
+    print(f"{len(MAPPED)} names: {dict(total)}")
     for reason, names in UNMAPPED.items():
         print(f"not mapped, {len(names.split())} names: {reason}")
 

@@ -68,6 +68,18 @@ WEIGHTS = Rule("no weights of classes", lambda s: s.kwargs.get("weight") is not 
 PROBABILITIES = Rule("targets are ids", lambda s: s.args[0].is_floating_point())
 ADDITIVE = Rule("masks are boolean", lambda s: s.kwargs.get("attn_mask", MASK).dtype != torch.bool)
 THREE = Rule("batches do not stretch", lambda s: s.input.ndim != s.args[0].ndim)
+NAN = Rule("PyTorch says that abs is flat at nan", lambda s: bool(s.input.isnan().any()))
+NO_ELEMENT = Rule("nothing to sum is an error", lambda s: s.input.numel() == 0)
+FROM_THE_END = Rule("PyTorch fails itself", lambda s: s.args[1] < 0)
+
+
+def _is_stretched(sample: Any) -> bool:
+    shapes = [t.shape for t in (sample.input, *sample.args) if _tensor(t)]
+    return torch.broadcast_shapes(*shapes) != sample.input.shape
+
+
+NOT_STRETCHED = Rule("PyTorch does not stretch what it clamps", _is_stretched)
+NUMBER_FIRST = Rule("PyTorch gives NotImplemented", lambda s: not _tensor(s.input))
 OURS = "the adapter fails itself"
 NO_SHAPE = "ours normalises the last axis, which has its own length"
 NUMBERS = Rule(
@@ -167,7 +179,8 @@ def unbind(x, dim=0):
 
 def flatten(x, start_dim=0, end_dim=-1):
     start, end = start_dim % max(x.ndim, 1), end_dim % max(x.ndim, 1)
-    return sg.reshape(x, (*x.shape[:start], -1, *x.shape[end + 1 :]))
+    row = math.prod(x.shape[start : end + 1])
+    return sg.reshape(x, (*x.shape[:start], row, *x.shape[end + 1 :]))
 
 
 def unflatten(x, dim, sizes):
@@ -182,8 +195,9 @@ def expand(x, *shape):
 
 def movedim(x, source, destination):
     """PyTorch names the axes that move, we the whole order."""
-    order = [a for a in range(x.ndim) if a not in [s % x.ndim for s in source]]
-    for place, axis in sorted(zip([d % x.ndim for d in destination], source, strict=True)):
+    source, destination = np.atleast_1d(source) % x.ndim, np.atleast_1d(destination) % x.ndim
+    order = [a for a in range(x.ndim) if a not in source]
+    for place, axis in sorted(zip(destination.tolist(), source.tolist(), strict=True)):
         order.insert(place, axis)
     return sg.permute_dims(x, order)
 

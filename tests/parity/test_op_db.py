@@ -18,7 +18,7 @@ RTOL = {torch.float64: 1e-10, torch.float32: 1e-3}
 PACKAGE = str(Path(sg.__file__).parent)
 
 # So that no rule can swallow what it was not meant for. `python -m tests.parity.op_db` says more.
-SAMPLES, ERRORS = 1350, 82
+ENOUGH = {"samples": 1350, "references": 4200, "errors": 82}
 
 REFUSALS = (sg.errors.ScratchgradError, TypeError, ValueError, IndexError)
 
@@ -48,18 +48,18 @@ def test_every_name_is_mapped_or_listed() -> None:
 
 @pinned
 def test_enough_is_checked() -> None:
-    counted = {name: op_db.counts(name, mapped) for name, mapped in MAPPED.items()}
-    assert all(samples for samples, _, _ in counted.values()), "a name has no sample left"
-    assert sum(samples for samples, _, _ in counted.values()) >= SAMPLES
-    assert sum(errors for _, errors, _ in counted.values()) >= ERRORS
+    counted = [op_db.counts(name, mapped)[0] for name, mapped in MAPPED.items()]
+    assert all(tried["samples"] for tried in counted), "a name has no sample left"
+    for kind, least in ENOUGH.items():
+        assert sum(tried[kind] for tried in counted) >= least, kind
 
 
 @pinned
 @names
 def test_every_rule_is_needed(name: str) -> None:
-    mapped = MAPPED[name]
+    mapped, inputs = MAPPED[name], op_db.samples(name) + op_db.references(name)
     for rule in mapped.rules:
-        assert any(rule.applies(sample) for sample in op_db.samples(name)), rule.reason
+        assert any(rule.applies(sample) for sample in inputs), rule.reason
     for rule in mapped.accepts:
         assert any(rule.applies(error) for error in op_db.error_inputs(name)), rule.reason
 
@@ -77,6 +77,16 @@ def test_values_and_gradients(name: str, dtype: torch.dtype) -> None:
         if dtype == torch.float64:
             with said_of(f"sample {i}, strided", sample):
                 op_db.check(op, mapped, op_db.strided(call), RTOL[dtype], seed=i)
+
+
+@pytest.mark.parametrize("name", [n for n in HERE if op_db.OP_DB[n].reference_inputs_func])
+def test_reference_inputs(name: str) -> None:
+    for i, sample in enumerate(op_db.references(name)):
+        if op_db.reason_to_skip(MAPPED[name], sample) is None:
+            with said_of(f"reference input {i}", sample):
+                op_db.check(
+                    op_db.OP_DB[name], MAPPED[name], op_db.parts(sample), RTOL[torch.float64], i
+                )
 
 
 def refused(mapped: op_db.Mapped, sample: Any) -> None:
