@@ -168,6 +168,7 @@ TWINS = {
     ),
     "embedding": Twin(lambda x: F.embedding(ROWS, x), lambda x: x[ROWS], ((5, 3),)),
     "matmul": Twin(sg.matmul, anp.matmul, ((2, 1, 3, 4), (5, 4, 2))),
+    "matmul with one matrix": Twin(sg.matmul, anp.matmul, ((2, 3, 4), (4, 5))),
     "matmul of vectors": Twin(sg.matmul, anp.matmul, ((4,), (2, 4, 3))),
     "einsum": Twin(
         lambda a, b: sg.einsum("bij,bjk->ki", a, b),
