@@ -5,13 +5,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 # No deadline: the first call of a kernel compiles it, which takes seconds.
 _ALWAYS = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("dev", max_examples=15, **_ALWAYS)
 settings.register_profile("ci", max_examples=20, derandomize=True, print_blob=True, **_ALWAYS)
 settings.register_profile("thorough", max_examples=500, **_ALWAYS)
+# For tests/planted: the same examples every time, and a failing one is not shrunk.
+settings.register_profile(
+    "planted",
+    max_examples=20,
+    derandomize=True,
+    database=None,
+    report_multiple_bugs=False,
+    phases=[Phase.explicit, Phase.generate],
+    **_ALWAYS,
+)
 settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if "CI" in os.environ else "dev")
 )

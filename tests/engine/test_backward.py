@@ -76,6 +76,15 @@ def test_a_node_waits_for_all_that_it_fed(rng: np.random.Generator) -> None:
     check_gradients(function, [x], rng)
 
 
+def test_results_that_were_handed_one_array_keep_their_gradients_apart() -> None:
+    """add gives both its inputs the same dy: what is added to one must not reach the other."""
+    x, w = leaf(1.0), leaf(1.0)
+    a, b = x * 1.0, w * 1.0
+    ((a + b) + a).backward()
+    assert x.grad.tolist() == [2]
+    assert w.grad.tolist() == [1]
+
+
 def test_a_sum_of_several_losses_equals_their_backwards_one_by_one() -> None:
     x, w = leaf(1.0, 2.0), leaf(3.0, 4.0)
     first, second = (x * w).sum(), (x * x * w).sum()

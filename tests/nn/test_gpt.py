@@ -114,6 +114,18 @@ def test_the_gradient_is_causal_too() -> None:
     assert used.tolist() == [True, True, False, False]
 
 
+@pytest.mark.parametrize("norm", CAUSAL_MODELS)
+def test_a_beginning_by_itself_has_the_logits_that_it_has_in_the_whole(norm: str) -> None:
+    """Its positions are the first ones, whatever its length."""
+    model = CAUSAL_MODELS[norm]
+    ids = np.random.default_rng(0).integers(0, 11, (2, 9))
+    with sg.no_grad():
+        whole = model(ids)[0].numpy()
+        for t in range(1, 9):
+            alone = model(ids[:, :t])[0].numpy()
+            np.testing.assert_allclose(alone, whole[:, :t], rtol=1e-5, atol=1e-6)
+
+
 def test_rows_of_a_batch_do_not_touch_each_other() -> None:
     model = CAUSAL_MODELS["pre"]
     ids = np.random.default_rng(0).integers(0, 11, (3, 9))

@@ -66,6 +66,39 @@ def test_accumulated_micro_batches_give_the_mean_gradient(monkeypatch):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7)
 
 
+def test_a_step_forgets_the_gradients_of_the_one_before(monkeypatch):
+    """A trainer that goes on has the gradients of one that was restored at the same step."""
+    gradients = []
+    real = module.clip_grad_norm
+
+    def measure(params, bound):
+        params = list(params)
+        gradients.append([p.grad.copy() for p in params])
+        return real(params, bound)
+
+    monkeypatch.setattr(module, "clip_grad_norm", measure)
+    going, fresh = make(), make()
+    going.train_step()
+    fresh.restore(1, *snapshot(going), going.state())
+    going.train_step()
+    fresh.train_step()
+    for a, b in zip(*gradients[1:], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_every_step_and_micro_step_drops_others(monkeypatch):
+    seeds = []
+    real = GPT.seed_dropout
+    monkeypatch.setattr(
+        GPT, "seed_dropout", lambda self, *args: (seeds.append(args), real(self, *args))
+    )
+    trainer = make(config=change(CONFIG, grad_accum=2), dropout=0.5)
+    trainer.train_step()
+    trainer.train_step()
+    seed = CONFIG.seed
+    assert seeds == [(seed, 0, 0), (seed, 0, 1), (seed, 1, 0), (seed, 1, 1)]
+
+
 def test_clipping_is_off_at_zero_and_the_norm_is_the_one_before():
     free, tight = make(config=change(CONFIG, clip=0.0)), make(config=change(CONFIG, clip=1e-3))
     assert free.train_step().grad_norm == tight.train_step().grad_norm > 1e-3

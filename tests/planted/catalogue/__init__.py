@@ -1,0 +1,26 @@
+"""Every planted bug, by family: how gradients, and what uses them, go wrong."""
+
+from tests.planted.bug import Bug
+from tests.planted.catalogue import (
+    attention,
+    elementwise,
+    engine,
+    model,
+    network,
+    optimiser,
+    reduction,
+    shape,
+    training,
+)
+
+CATALOGUE: list[Bug] = [
+    *engine.BUGS,
+    *elementwise.BUGS,
+    *reduction.BUGS,
+    *shape.BUGS,
+    *network.BUGS,
+    *attention.BUGS,
+    *model.BUGS,
+    *optimiser.BUGS,
+    *training.BUGS,
+]

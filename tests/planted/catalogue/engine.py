@@ -1,0 +1,223 @@
+"""Mistakes in the engine: they spoil every operation, or one that is used twice."""
+
+from tests.planted.bug import Bug, differences
+
+TAPE = "autograd.py"
+LIFT = "operation.py"
+BACKWARD = "tests/engine/test_backward.py::"
+CUSTOM = "tests/engine/test_custom_op.py::"
+MEMORY = "tests/engine/test_memory.py::"
+NO_GRAD = "tests/engine/test_no_grad.py::"
+
+BROADCASTING = [
+    Bug(
+        "unbroadcast_missing",
+        TAPE,
+        was="if g.shape != shape:",
+        becomes="if g.ndim < len(shape):",
+        caught_by=(differences("add"), CUSTOM + "test_broadcasting_is_undone"),
+        lesson="NumPy broadcasts the update as well: a bias of shape (C,) becomes (B, C) unseen.",
+    ),
+    Bug(
+        "unbroadcast_over_the_wrong_axis",
+        TAPE,
+        was="if axis < extra or (shape[axis - extra] == 1 and g.shape[axis] != 1)",
+        becomes="if axis >= len(shape) or (shape[axis] == 1 and g.shape[axis] != 1)",
+        caught_by=differences("add"),
+        lesson="Shapes are aligned at their ends, not at their beginnings.",
+    ),
+    Bug(
+        "unbroadcast_by_the_mean",
+        TAPE,
+        was="g.sum(axis=stretched, keepdims=True)",
+        becomes="g.mean(axis=stretched, keepdims=True)",
+        caught_by=(differences("multiply"), differences("broadcast_to")),
+        lesson="A copy's gradient is added to the others, not averaged with them.",
+    ),
+]
+
+ACCUMULATION = [
+    Bug(
+        "results_overwrite_their_gradient",
+        TAPE,
+        was="slots[output] = g if earlier is None else np.asarray(earlier + g)",
+        becomes="slots[output] = g",
+        caught_by=BACKWARD + "test_a_node_that_is_reached_twice_counts_twice",
+        lesson="A chain of operations is right; a residual stream loses one of its branches.",
+    ),
+    Bug(
+        "leaves_overwrite_their_gradient",
+        TAPE,
+        was="leaf.grad = np.asarray(leaf.grad + g)",
+        becomes="leaf.grad = g.copy()",
+        caught_by=BACKWARD + "test_gradients_accumulate_until_they_are_cleared",
+        lesson="Right with one backward a step: gradient accumulation is where it shows.",
+    ),
+    Bug(
+        "tied_weight_loses_a_use",
+        TAPE,
+        was="leaf.grad += g",
+        becomes="leaf.grad = g.copy()",
+        caught_by=(
+            BACKWARD + "test_one_tensor_in_every_place_of_an_operation",
+            "tests/nn/test_gpt.py::test_the_gradient_of_the_tied_weight_is_the_sum_of_both_uses",
+        ),
+        lesson="The embedding and the head share a matrix; the use that is walked to last wins.",
+    ),
+    Bug(
+        "nodes_visited_depth_first",
+        TAPE,
+        was="    return sorted(seen, key=lambda node: node.number, reverse=True)",
+        becomes="""    order, stack = [], [root]
+    while stack:
+        node = stack.pop()
+        if node not in order:
+            order.append(node)
+            stack += [edge[0] for edge in node.edges if isinstance(edge, tuple)]
+    return order""",
+        caught_by=BACKWARD + "test_a_node_waits_for_all_that_it_fed",
+        lesson="Before a node has its whole gradient it must not pass it on; on a tree any order "
+        "will do.",
+    ),
+    Bug(
+        "gradients_go_to_the_first_output",
+        TAPE,
+        was="return x if x._node is None else (x._node, x._output)",
+        becomes="return x if x._node is None else (x._node, 0)",
+        caught_by=(
+            differences("split"),
+            BACKWARD + "test_one_piece_of_several_outputs_is_enough",
+        ),
+        lesson="Most operations have one output; split into q, k and v has three.",
+    ),
+    Bug(
+        "outputs_without_a_gradient_get_one",
+        TAPE,
+        was="np.zeros(shape, dtype) if dy is None else dy",
+        becomes="np.ones(shape, dtype) if dy is None else dy",
+        caught_by=BACKWARD + "test_one_piece_of_several_outputs_is_enough",
+        lesson="An output that nobody used has the gradient 0.",
+    ),
+    Bug(
+        "cotangent_ignored",
+        TAPE,
+        was="dy = as_array(cotangent).astype(array.dtype, copy=False)",
+        becomes="dy = np.ones_like(array)",
+        caught_by=BACKWARD + "test_a_root_that_is_no_single_number_needs_a_cotangent",
+        lesson="With a scalar loss the cotangent is 1 anyway.",
+    ),
+    Bug(
+        "gradients_a_thousandth_too_large",
+        TAPE,
+        was="return g.astype(dtype, copy=False)",
+        becomes="return (g * 1.001).astype(dtype, copy=False)",
+        caught_by=(differences("add"), differences("matmul"), differences("attention")),
+        lesson="A check with a tolerance of one percent, or one in float32, passes this.",
+    ),
+]
+
+SHARING = [
+    Bug(
+        "leaf_gradient_is_an_alias",
+        TAPE,
+        was="leaf.grad = g.copy()",
+        becomes="leaf.grad = g",
+        caught_by=(
+            CUSTOM + "test_one_gradient_array_given_to_two_inputs_is_not_shared",
+            "tests/ops/test_every_op.py::test_nothing_is_mutated_or_shared[add]",
+        ),
+        lesson="add hands one dy to both inputs; the first += on one changes the other.",
+    ),
+    Bug(
+        "waiting_gradient_added_in_place",
+        TAPE,
+        was="np.asarray(earlier + g)",
+        becomes="np.add(earlier, g, out=earlier)",
+        caught_by=BACKWARD + "test_results_that_were_handed_one_array_keep_their_gradients_apart",
+        lesson="Saves an allocation, and writes into an array that somebody else was given too.",
+    ),
+    Bug(
+        "held_gradient_changed_by_the_next_backward",
+        TAPE,
+        was="elif id(leaf) in ours:",
+        becomes="elif leaf.grad is not None:",
+        caught_by=BACKWARD + "test_a_gradient_the_caller_holds_is_not_changed_by_the_next_backward",
+        lesson="Who keeps last step's gradient to compare, compares this step's with itself.",
+    ),
+    Bug(
+        "gradients_keep_the_dtype_of_their_backward",
+        TAPE,
+        was="return g.astype(dtype, copy=False)",
+        becomes="return g",
+        caught_by=CUSTOM + "test_float64_from_inside_does_not_leak",
+        lesson="One float64 constant in one backward, and all below it runs at half the speed.",
+    ),
+]
+
+LIFETIME = [
+    Bug(
+        "freed_graph_not_detected",
+        TAPE,
+        was="        if self.freed:\n            raise GraphError(",
+        becomes="        if self.freed and self.edges:\n            raise GraphError(",
+        caught_by=BACKWARD
+        + "test_a_backward_into_a_graph_that_is_partly_freed_raises_and_changes_nothing",
+        lesson="The walk finds no way on and ends: a gradient of nothing, without a word.",
+    ),
+    Bug(
+        "graph_never_freed",
+        TAPE,
+        was="            if not retain_graph:\n                node.free()",
+        becomes="            if retain_graph:\n                node.edges = node.edges",
+        caught_by=MEMORY + "test_a_loss_that_is_kept_does_not_keep_its_graph",
+        lesson="Every number is right; a list of losses for the log holds every activation.",
+    ),
+    Bug(
+        "retain_graph_ignored",
+        TAPE,
+        was="            if not retain_graph:\n                node.free()",
+        becomes="            node.free()",
+        caught_by=BACKWARD + "test_retain_graph_allows_another",
+        lesson="Nobody notices before the second backward.",
+    ),
+    Bug(
+        "write_in_place_not_detected",
+        TAPE,
+        was="if memory.writes != writes:",
+        becomes="if memory.writes < writes:",
+        caught_by=(
+            MEMORY + "test_a_write_that_was_announced_makes_an_older_graph_raise",
+            "tests/optim/test_adamw.py::test_a_step_is_announced_to_a_graph_that_is_alive",
+        ),
+        lesson="The backward multiplies by the weights of after the step instead of before it.",
+    ),
+    Bug(
+        "view_not_watched_with_what_it_views",
+        LIFT,
+        was="if isinstance(x, Variable) and _owner(x._array) is owner:",
+        becomes="if isinstance(x, Variable) and x._array is owner and x._array.base is not None:",
+        caught_by=(
+            MEMORY + "test_a_view_is_watched_together_with_what_it_views[slice]",
+            MEMORY + "test_a_write_through_a_view_is_seen_too[reshape]",
+        ),
+        lesson="A transposed weight is the same memory under another name.",
+    ),
+    Bug(
+        "no_grad_ignored",
+        LIFT,
+        was="if is_recording() and any(",
+        becomes="if any(",
+        caught_by=NO_GRAD + "test_nothing_is_recorded_inside",
+        lesson="Evaluation gives the same numbers, and fills the memory with graphs.",
+    ),
+    Bug(
+        "no_grad_outlives_an_exception",
+        TAPE,
+        was="    try:\n        yield\n    finally:\n        _recording.reset(token)",
+        becomes="    yield\n    _recording.reset(token)",
+        caught_by=NO_GRAD + "test_nesting_and_leaving_by_an_exception",
+        lesson="A notebook cell that fails inside the block, and nothing trains from then on.",
+    ),
+]
+
+BUGS = [*BROADCASTING, *ACCUMULATION, *SHARING, *LIFETIME]

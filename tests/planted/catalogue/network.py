@@ -1,0 +1,241 @@
+"""Mistakes in products, norms, the loss and dropout."""
+
+from tests.planted.bug import Bug, differences, forward, layer, shared, twin
+
+LINALG = "ops/linalg.py"
+OPS = "ops/network.py"
+NORM = "kernels/norm.py"
+LOSS = "kernels/cross_entropy.py"
+NETWORK_TESTS = "tests/ops/test_network.py::"
+
+PRODUCTS = [
+    Bug(
+        "matmul_da_without_the_transpose",
+        LINALG,
+        was="da = product(dy, b.swapaxes(-1, -2))",
+        becomes="da = product(dy, b)",
+        caught_by=differences("matmul"),
+        lesson="For square matrices the shapes fit; for symmetric ones the numbers do too.",
+    ),
+    Bug(
+        "matmul_db_transposed",
+        LINALG,
+        was="db = product(a.swapaxes(-1, -2), dy)",
+        becomes="db = product(dy.swapaxes(-1, -2), a)",
+        caught_by=differences("matmul"),
+        lesson="(A^T dY)^T: right in norm, so no gradient explodes to tell of it.",
+    ),
+    Bug(
+        "matmul_db_of_the_first_of_the_batch",
+        LINALG,
+        was="db = product(rows_of(a).T, rows_of(dy))",
+        becomes="db = product(a.swapaxes(-1, -2), dy)[(0,) * (a.ndim - 2)]",
+        caught_by=shared("matmul"),
+        lesson="The sum over the batch is missing: right for a batch of one.",
+    ),
+    Bug(
+        "matmul_kernel_drops_a_product",
+        "kernels/tile.py",
+        was="c2[j] += a20 * s + a21 * t + a22 * u + a23 * v",
+        becomes="c2[j] += a20 * s + a21 * t + a22 * u",
+        caught_by=twin("matmul"),
+        lesson="Every third of four rows, and only where four steps of k are left: unrolled code "
+        "has corners that small shapes do not reach.",
+    ),
+    Bug(
+        "matmul_kernel_stops_at_a_block",
+        "kernels/matmul.py",
+        was="for k0 in range(0, K, DEPTH):",
+        becomes="for k0 in range(0, min(K, DEPTH), DEPTH):",
+        caught_by="tests/ops/test_linalg.py::test_matmul_beyond_a_block_of_the_kernel"
+        "[float64-a1-b1]",
+        lesson="Right up to 128 channels: small test shapes never reach the second block.",
+    ),
+    Bug(
+        "linear_weight_gradient_reshaped_into_place",
+        OPS,
+        was="lambda dy: product(rows_of(dy).T, x),",
+        becomes="lambda dy: product(x.T, rows_of(dy)).reshape(weight.shape),",
+        caught_by=differences("linear"),
+        lesson="The transpose is wanted; a reshape has its shape and not its order.",
+    ),
+    Bug(
+        "linear_bias_by_the_mean",
+        OPS,
+        was="lambda dy: rows_of(dy).sum(axis=0),",
+        becomes="lambda dy: rows_of(dy).mean(axis=0),",
+        caught_by=(layer("Linear"), shared("linear")),
+        lesson="The mean over the batch is in the loss already.",
+    ),
+]
+
+NORMS = [
+    Bug(
+        "layer_norm_without_the_mean_s_term",
+        NORM,
+        was="dx[r, j] = s * (dy[r, j] * weight[j] - mean_dn - n * mean_dn_n)",
+        becomes="dx[r, j] = s * (dy[r, j] * weight[j] - n * mean_dn_n)",
+        caught_by=(differences("layer_norm"), twin("layer_norm_backward")),
+        lesson="The mean taken for a constant; the missing term is small where gradients cancel.",
+    ),
+    Bug(
+        "layer_norm_without_the_variance_s_term",
+        NORM,
+        was="dx[r, j] = s * (dy[r, j] * weight[j] - mean_dn - n * mean_dn_n)",
+        becomes="dx[r, j] = s * (dy[r, j] * weight[j] - mean_dn)",
+        caught_by=(differences("layer_norm"), twin("layer_norm_backward")),
+        lesson="The deviation taken for a constant: as if the statistics were detached.",
+    ),
+    Bug(
+        "layer_norm_with_the_sample_variance",
+        NORM,
+        was="""            total += (x[r, j] - m) * (x[r, j] - m)
+        s = one / np.sqrt(total / count + eps)""",
+        becomes="""            total += (x[r, j] - m) * (x[r, j] - m)
+        s = one / np.sqrt(total / (count - one) + eps)""",
+        caught_by=(forward("layer_norm"), twin("layer_norm")),
+        lesson="var() divides by n - 1 in some libraries; over 768 channels it is 0.07 percent.",
+    ),
+    Bug(
+        "layer_norm_with_eps_outside_the_root",
+        NORM,
+        was="""            total += (x[r, j] - m) * (x[r, j] - m)
+        s = one / np.sqrt(total / count + eps)""",
+        becomes="""            total += (x[r, j] - m) * (x[r, j] - m)
+        s = one / (np.sqrt(total / count) + eps)""",
+        caught_by=(forward("layer_norm"), twin("layer_norm")),
+        lesson="With eps 1e-5 and variance 1 nobody sees it; a test needs a large eps.",
+    ),
+    Bug(
+        "layer_norm_variance_in_one_pass",
+        NORM,
+        was="total += (x[r, j] - m) * (x[r, j] - m)",
+        becomes="total += x[r, j] * x[r, j] - m * m",
+        caught_by=NETWORK_TESTS + "test_layer_norm_far_from_zero_keeps_its_digits",
+        lesson="The same algebra, but the digits cancel where the mean is large.",
+    ),
+    Bug(
+        "norm_gains_of_the_first_rows_only",
+        NORM,
+        was="return dx, dweight.sum(axis=0), dbias.sum(axis=0)",
+        becomes="return dx, dweight[:1].sum(axis=0), dbias[:1].sum(axis=0)",
+        caught_by=(shared("layer_norm"), twin("layer_norm_backward")),
+        lesson="A unit of work is 32 rows: a test on fewer cannot see that the others are lost.",
+    ),
+    Bug(
+        "norm_gain_stored_under_bias",
+        NORM,
+        was="return dx, dweight.sum(axis=0), dbias.sum(axis=0)",
+        becomes="return dx, dbias.sum(axis=0), dweight.sum(axis=0)",
+        caught_by=(differences("layer_norm"), twin("layer_norm_backward")),
+        lesson="Both are (C,), and dx is right: the gain trains on the gradient of the bias.",
+    ),
+    Bug(
+        "rms_norm_without_its_projection",
+        NORM,
+        was="dx[r, j] = s * (dy[r, j] * weight[j] - x[r, j] * s * mean_dn_n)",
+        becomes="dx[r, j] = s * (dy[r, j] * weight[j])",
+        caught_by=(differences("rms_norm"), twin("rms_norm_backward")),
+        lesson="Stretching x leaves y as it is, so dx must be at a right angle to x; here it is "
+        "not.",
+    ),
+    Bug(
+        "rms_norm_gain_forgotten_in_the_mean",
+        NORM,
+        was="mean_dn_n += dy[r, j] * weight[j] * n",
+        becomes="mean_dn_n += dy[r, j] * n",
+        caught_by=(differences("rms_norm"), twin("rms_norm_backward")),
+        lesson="Gains start at 1: a fresh layer passes, a trained one does not.",
+    ),
+]
+
+LOSSES = [
+    Bug(
+        "cross_entropy_mean_over_ignored_rows_too",
+        OPS,
+        was="n = int(np.count_nonzero(counted))",
+        becomes="n = counted.size",
+        caught_by=forward("cross_entropy"),
+        lesson="Loss and gradient agree, and both are too small by the share of padding.",
+    ),
+    Bug(
+        "cross_entropy_gradient_over_ignored_rows_too",
+        OPS,
+        was="dy = dy / n if n else dy",
+        becomes="dy = dy / counted.size",
+        caught_by=differences("cross_entropy"),
+        lesson="Without ignored rows, which is how it is first tried, it is right.",
+    ),
+    Bug(
+        "label_smoothing_missing_in_the_backward",
+        LOSS,
+        was="dlogits[r, j] = dlosses[r] * (exp(logits[r, j] - lse[r]) - even)",
+        becomes="dlogits[r, j] = dlosses[r] * exp(logits[r, j] - lse[r])",
+        caught_by=(differences("cross_entropy"), twin("cross_entropy_backward")),
+        lesson="Right at the default of no smoothing. Here the rows do not add up to 0 any more.",
+    ),
+    Bug(
+        "label_smoothing_missing_at_the_target",
+        LOSS,
+        was="dlogits[r, targets[r]] -= dlosses[r] * (one - smoothing)",
+        becomes="dlogits[r, targets[r]] -= dlosses[r]",
+        caught_by=(differences("cross_entropy"), twin("cross_entropy_backward")),
+        lesson="The other half of the same option.",
+    ),
+    Bug(
+        "ignored_rows_given_a_gradient",
+        LOSS,
+        was="dlogits[r] = 0  # not 0 times something: that may be nan",
+        becomes="dlogits[r] = dlosses[r] * np.exp(logits[r] - lse[r])",
+        caught_by=(
+            differences("cross_entropy"),
+            NETWORK_TESTS + "test_ignored_rows_have_no_loss_and_no_gradient",
+        ),
+        lesson="Softmax minus a target that is nowhere: every padded row pushes all logits down.",
+    ),
+    Bug(
+        "ignored_rows_times_zero",
+        LOSS,
+        was="dlogits[r] = 0  # not 0 times something: that may be nan",
+        becomes="dlogits[r] = 0 * dlosses[r] * np.exp(logits[r] - lse[r])",
+        caught_by="tests/kernels/test_special.py::test_ignored_rows_are_exactly_zero[float64]",
+        lesson="0 times nan is nan: padding may hold anything, and poisons the whole gradient.",
+    ),
+]
+
+DROPOUT = [
+    Bug(
+        "dropout_scaled_by_the_wrong_share",
+        OPS,
+        was="type(1 / (1 - p) if p < 1 else 0)",
+        becomes="type(1 / p)",
+        caught_by=NETWORK_TESTS + "test_dropout_zeroes_the_share_and_scales_the_rest",
+        lesson="p to keep, or p to drop: at 0.5 it makes no difference.",
+    ),
+    Bug(
+        "dropout_not_scaled",
+        OPS,
+        was="type(1 / (1 - p) if p < 1 else 0)",
+        becomes="type(1)",
+        caught_by=NETWORK_TESTS + "test_dropout_zeroes_the_share_and_scales_the_rest",
+        lesson="The network then sees larger numbers in evaluation than it was trained on.",
+    ),
+    Bug(
+        "dropout_gradient_unscaled",
+        OPS,
+        was="return x * keep, lambda dy: dy * keep",
+        becomes="return x * keep, lambda dy: dy * (keep > 0)",
+        caught_by=differences("dropout"),
+        lesson="The mask is remembered, its factor is not.",
+    ),
+    Bug(
+        "dropout_mask_not_used_in_the_backward",
+        OPS,
+        was="return x * keep, lambda dy: dy * keep",
+        becomes="return x * keep, lambda dy: dy",
+        caught_by=differences("dropout"),
+        lesson="On average it is right, and a check without a fixed seed sees only noise.",
+    ),
+]
+
+BUGS = [*PRODUCTS, *NORMS, *LOSSES, *DROPOUT]
