@@ -54,3 +54,8 @@ def shared(op: str) -> str:
     """The gradient of what a batch shares against the sum over its rows, one at a time."""
     file = "tests/ops/test_shared_by_the_batch.py"
     return f"{file}::test_its_gradient_is_the_sum_over_the_rows[{op}]"
+
+
+def axis(test: str) -> str:
+    """Finite differences along one axis of a cube, where every wrong place has the right shape."""
+    return f"tests/ops/test_every_axis.py::{test}"

@@ -5,6 +5,7 @@ plant, tests another package than the copy, or takes any failure at all for the 
 """
 
 import dataclasses
+import py_compile
 from pathlib import Path
 
 import pytest
@@ -205,6 +206,16 @@ def test_another_package_of_the_same_name_is_noticed(project: Path, tmp_path: Pa
     verdict = try_bug(TRIPLE, tmp_path, root=project)
     assert verdict.outcome == "error", str(verdict)
     assert "another package was tested" in verdict.detail
+
+
+def test_a_compiled_file_does_not_hide_the_patch(project: Path, tmp_path: Path) -> None:
+    """One that is believed whatever its source says, as one of the same second would be."""
+    py_compile.compile(
+        str(project / "scratchgrad" / "__init__.py"),
+        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+    )
+    verdict = try_bug(TRIPLE, tmp_path, root=project)
+    assert verdict.outcome == "caught", str(verdict)
 
 
 def test_a_check_that_fails_without_a_bug_is_reported(project: Path, tmp_path: Path) -> None:

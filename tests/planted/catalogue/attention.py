@@ -15,7 +15,7 @@ SCALE = [
         OPS,
         was="scale = 1 / np.sqrt(max(d, 1)) if scale is None else scale",
         becomes="scale = 1 / max(d, 1) if scale is None else scale",
-        caught_by=forward("attention"),
+        caught_by="tests/nn/test_layers.py::test_attention_looks_at_itself_and_before",
         lesson="Value and gradient agree; the model only learns worse.",
     ),
     Bug(
@@ -107,7 +107,7 @@ MASK = [
         "mask_not_used_in_the_backward",
         KERNEL,
         was="p[j, i] = 0",
-        becomes="p[j, i] = p[j, i]",
+        becomes="pass",
         caught_by=BACKWARD,
         lesson="The weights are made anew in the backward, so they must be masked anew.",
     ),
@@ -175,7 +175,7 @@ HEADS = [
                 dv[b, g] = 0
 """,
         caught_by=(
-            *BACKWARD,
+            differences("attention"),
             NETWORK_TESTS + "test_a_group_of_query_heads_shares_a_key_head",
         ),
         lesson="The gradient of what is shared is a sum over those who share it.",

@@ -34,6 +34,14 @@ PRODUCTS = [
         lesson="The sum over the batch is missing: right for a batch of one.",
     ),
     Bug(
+        "einsum_does_not_stretch_what_was_summed",
+        LINALG,
+        was="g = np.broadcast_to(g, sizes)",
+        becomes="g = np.broadcast_to(g, g.shape)",
+        caught_by="tests/ops/test_linalg.py::test_einsum[ij,j->-shapes10]",
+        lesson="A letter of one operand alone is a sum, and the gradient of a sum is a stretch.",
+    ),
+    Bug(
         "matmul_kernel_drops_a_product",
         "kernels/tile.py",
         was="c2[j] += a20 * s + a21 * t + a22 * u + a23 * v",
@@ -58,6 +66,14 @@ PRODUCTS = [
         becomes="lambda dy: product(x.T, rows_of(dy)).reshape(weight.shape),",
         caught_by=differences("linear"),
         lesson="The transpose is wanted; a reshape has its shape and not its order.",
+    ),
+    Bug(
+        "linear_bias_of_the_first_row",
+        OPS,
+        was="lambda dy: rows_of(dy).sum(axis=0),",
+        becomes="lambda dy: rows_of(dy)[:1].sum(axis=0),",
+        caught_by=(layer("Linear"), shared("linear")),
+        lesson="The sum over the batch is missing: right for one row, and the shape is right.",
     ),
     Bug(
         "linear_bias_by_the_mean",
@@ -155,7 +171,7 @@ LOSSES = [
         OPS,
         was="n = int(np.count_nonzero(counted))",
         becomes="n = counted.size",
-        caught_by=forward("cross_entropy"),
+        caught_by=NETWORK_TESTS + "test_ignored_rows_have_no_loss_and_no_gradient",
         lesson="Loss and gradient agree, and both are too small by the share of padding.",
     ),
     Bug(

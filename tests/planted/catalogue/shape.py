@@ -1,6 +1,6 @@
 """Mistakes in moving elements back: the numbers are all there, but not all in their places."""
 
-from tests.planted.bug import Bug, differences, forward, twin
+from tests.planted.bug import Bug, axis, differences, forward, twin
 
 OPS = "ops/shape.py"
 INDEXING = "ops/indexing.py"
@@ -11,7 +11,7 @@ BUGS = [
         OPS,
         was="np.transpose(dy, back)",
         becomes="np.transpose(dy, axes)",
-        caught_by=differences("permute_dims"),
+        caught_by=axis("test_every_order_of_the_axes[(1, 2, 0)]"),
         lesson="An exchange of two axes undoes itself; only a cycle of three shows the mistake.",
     ),
     Bug(
@@ -19,7 +19,7 @@ BUGS = [
         OPS,
         was="tuple(np.split(dy, ends, axis))",
         becomes="tuple(np.array_split(dy, len(arrays), axis))",
-        caught_by=differences("concat"),
+        caught_by=(differences("concat"), axis("test_parts_of_different_lengths[0]")),
         lesson="Right for arrays of one size.",
     ),
     Bug(
@@ -35,7 +35,7 @@ BUGS = [
         OPS,
         was="np.take(dy, i, axis)",
         becomes="np.take(dy, i, 0)",
-        caught_by=differences("stack"),
+        caught_by=axis("test_along_a_line[stack-1]"),
         lesson="Right at the default axis; elsewhere the shapes agree when they are square.",
     ),
     Bug(
@@ -43,7 +43,7 @@ BUGS = [
         OPS,
         was="lambda dys: np.concatenate(dys, axis)",
         becomes="lambda dys: np.concatenate(dys, 0).reshape(x.shape)",
-        caught_by=differences("split"),
+        caught_by=axis("test_along_a_line[split-1]"),
         lesson="Reshaped until the engine is content: a shape that fits proves no order.",
     ),
     Bug(
@@ -113,6 +113,15 @@ BUGS = [
         becomes="table.reshape(shape)",
         caught_by=differences("take"),
         lesson="Right along the first axis.",
+    ),
+    Bug(
+        "take_along_axis_overwrites_repeated_ids",
+        INDEXING,
+        was="""picked = np.take_along_axis(np.arange(size).reshape(shape), ids, axis)
+        add_rows(back.reshape(-1, 1), picked.reshape(-1), dy.reshape(-1, 1))""",
+        becomes="np.put_along_axis(back, ids, dy, axis)",
+        caught_by=differences("take_along_axis"),
+        lesson="NumPy has the inverse by name, but it puts, where adding is wanted.",
     ),
     Bug(
         "negative_ids_one_too_low",
