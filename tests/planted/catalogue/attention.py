@@ -185,10 +185,8 @@ HEADS = [
         REFERENCE,
         was="S, D).sum(axis=2)",
         becomes="S, D)[:, :, -1]",
-        caught_by=(
-            twin("attention_backward"),
-            "tests/kernels/test_formulas.py::test_a_formula_equals_finite_differences[attention]",
-        ),
+        caught_by="tests/kernels/test_formulas.py::"
+        "test_a_formula_equals_finite_differences[attention]",
         lesson="The same in the specification: it is checked as well, or it specifies nothing.",
     ),
 ]

@@ -162,7 +162,8 @@ LIFETIME = [
         becomes="        if self.freed and self.edges:\n            raise GraphError(",
         caught_by=BACKWARD
         + "test_a_backward_into_a_graph_that_is_partly_freed_raises_and_changes_nothing",
-        lesson="What was saved is gone; at best the walk stops somewhere inside and does not say why.",
+        lesson="What was saved is gone: at best the walk stops somewhere inside, and does not say "
+        "why.",
     ),
     Bug(
         "graph_never_freed",

@@ -89,8 +89,7 @@ BUGS = [
         was="np.flip(np.cumsum(np.flip(dy, axis), axis), axis)",
         becomes="np.cumsum(dy, axis)",
         caught_by=differences("cumulative_sum"),
-        lesson="The total is right, and with a palindrome for a cotangent, as ones are, each end "
-        "gets what the other should.",
+        lesson="Each element gets what its mirror image should; with ones, the total is right.",
     ),
     Bug(
         "softmax_without_its_sum_term",
@@ -98,7 +97,7 @@ BUGS = [
         was="dx[r, j] = y[r, j] * (dy[r, j] - dot)",
         becomes="dx[r, j] = y[r, j] * dy[r, j]",
         caught_by=(differences("softmax"), twin("softmax_backward")),
-        lesson="Only the element's own place in the denominator is seen, or not even that.",
+        lesson="The denominator taken for a constant, though every element is in it.",
     ),
     Bug(
         "softmax_by_the_diagonal_of_its_jacobian",
