@@ -145,6 +145,7 @@ def test_evaluation_is_the_mean_over_every_token_the_short_last_window_too():
     for count in (2, 8, 9, 10, 41):
         ids = IDS[:count]
         got = evaluate_loss(trainer.model, ids, batch_size=2)
+        assert all(part.training for part in trainer.model.modules())  # put back as it was
         expected = []
         trainer.model.eval()
         for start in range(0, count - 1, 8):
@@ -157,7 +158,9 @@ def test_evaluation_is_the_mean_over_every_token_the_short_last_window_too():
         assert got.tokens == count - 1
         assert got.complete
         assert got.loss == pytest.approx(np.mean(expected), rel=1e-6)
-    assert trainer.model.training  # put back as it was
+    trainer.model.eval()
+    evaluate_loss(trainer.model, IDS[:9])
+    assert not any(part.training for part in trainer.model.modules())
 
 
 def test_evaluation_while_training_reads_the_same_windows_each_time():
