@@ -104,7 +104,7 @@ BUGS = [
         was="        if training:\n            model.train()",
         becomes="        if training:\n            pass",
         caught_by=STEPS + "test_evaluation_is_the_mean_over_every_token_the_short_last_window_too",
-        lesson="From the first evaluation on, nothing is dropped any more. A test that called train() "
-        "itself before it looked could not fail.",
+        lesson="From the first evaluation on, nothing is dropped any more. It survived a test that "
+        "called train() itself before it looked.",
     ),
 ]
