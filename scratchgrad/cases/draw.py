@@ -16,14 +16,17 @@ from scratchgrad.cases.choices import Choices
 LAYOUTS = ("contiguous", "transposed", "strided", "reversed")
 
 
+def side(choose: Choices, low: int = 0, high: int = 4) -> int:
+    """The size of an axis; 0 and 1 come, but seldom: an empty array proves little."""
+    return choose.one_of([n for n in (2, 3, 4, 5, 2, 3, 4, 5, 1, 0) if low <= n <= high])
+
+
 def shape_of(
     choose: Choices, min_dims: int = 0, max_dims: int = 3, min_side: int = 0, max_side: int = 4
 ) -> tuple[int, ...]:
-    """Sizes 0 and 1 among them, but seldom: an empty array proves little."""
-    sides = [n for n in (2, 3, 4, 2, 3, 1, 0) if min_side <= n <= max_side]
-    sides = sides or list(range(min_side, max_side + 1))
+    """Any number of axes, of any sizes: see ``side``."""
     ndim = choose.one_of(range(max_dims, min_dims - 1, -1))
-    return tuple(choose.one_of(sides) for _ in range(ndim))
+    return tuple(side(choose, min_side, max_side) for _ in range(ndim))
 
 
 def broadcastable(
@@ -107,8 +110,8 @@ def attention_inputs(
     choose: Choices, max_time: int = 5, grouped: bool = True
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """q (B, H, T, D), k (B, Hk, S, D), v (B, Hk, S, Dv): H a multiple of Hk, T and S apart."""
-    b, t, s = choose.integer(1, 2), choose.integer(0, max_time), choose.integer(1, max_time)
-    hk, d = choose.integer(1, 2), choose.integer(1, 3)
+    b, t, s = side(choose, 1, 2), side(choose, 0, max_time), side(choose, 1, max_time)
+    hk, d = side(choose, 1, 2), side(choose, 1, 3)
     h = hk * (choose.integer(1, 3) if grouped else 1)
     q, k, v = numbers(
         choose.rng(), (b, h, t, d), (b, hk, s, d), (b, hk, s, d + choose.integer(0, 1))

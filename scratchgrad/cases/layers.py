@@ -15,7 +15,7 @@ import numpy as np
 from scratchgrad import nn
 from scratchgrad.cases.call import ATOL, RTOL
 from scratchgrad.cases.choices import Choices
-from scratchgrad.cases.draw import numbers, shape_of
+from scratchgrad.cases.draw import numbers, shape_of, side
 from scratchgrad.gpt import GPT, GPTConfig
 from scratchgrad.gradcheck import GradcheckReport, gradcheck
 
@@ -60,31 +60,31 @@ class Repeated(nn.Module):
 
 def _stream(choose: Choices, channels: int) -> np.ndarray:
     """(B, T, C)"""
-    shape = (choose.integer(1, 2), choose.integer(1, 4), channels)
+    shape = (side(choose, 1, 2), side(choose, 1), channels)
     return numbers(choose.rng(), shape)[0]
 
 
 def linear(choose: Choices) -> tuple[nn.Module, list[Any]]:
-    n, out = choose.integer(1, 4), choose.integer(1, 4)
+    n, out = side(choose, 1), side(choose, 1)
     x = numbers(choose.rng(), (*shape_of(choose, max_dims=2), n))
     return nn.Linear(n, out, bias=choose.flag()), [*x]
 
 
 def embedding(choose: Choices) -> tuple[nn.Module, list[Any]]:
-    v = choose.integer(1, 5)
+    v = side(choose, 1, 5)
     ids = choose.rng().integers(0, v, shape_of(choose, max_dims=2))
-    return nn.Embedding(v, choose.integer(1, 4)), [ids]
+    return nn.Embedding(v, side(choose, 1)), [ids]
 
 
 def layer_norm(choose: Choices) -> tuple[nn.Module, list[Any]]:
-    c = choose.integer(2, 5)
+    c = side(choose, 2, 5)
     x = numbers(choose.rng(), (*shape_of(choose, max_dims=2), c))
     # A large eps, for a row that is almost constant has differences too steep to measure.
     return nn.LayerNorm(c, eps=0.01, bias=choose.flag()), [*x]
 
 
 def rms_norm(choose: Choices) -> tuple[nn.Module, list[Any]]:
-    c = choose.integer(1, 5)
+    c = side(choose, 1, 5)
     x = numbers(choose.rng(), (*shape_of(choose, max_dims=2), c))
     return nn.RMSNorm(c, eps=0.01), [*x]
 
@@ -109,7 +109,7 @@ def attention(choose: Choices) -> tuple[nn.Module, list[Any]]:
 
 
 def mlp(choose: Choices) -> tuple[nn.Module, list[Any]]:
-    c = choose.integer(1, 3)
+    c = side(choose, 1, 3)
     layer = nn.MLP(c, choose.one_of([0.0, 0.3]), bias=choose.flag())
     return Repeated(layer, choose.integer(0, 99)), [_stream(choose, c)]
 
@@ -124,7 +124,7 @@ def block(choose: Choices) -> tuple[nn.Module, list[Any]]:
 
 def gpt(choose: Choices) -> tuple[nn.Module, list[Any]]:
     c, heads = _width(choose)
-    v, t = choose.integer(2, 5), choose.integer(1, 4)
+    v, t = side(choose, 2, 5), side(choose, 1)
     config = GPTConfig(
         vocab_size=v,
         block_size=t + choose.integer(0, 1),

@@ -15,6 +15,7 @@ from scratchgrad.cases.draw import (
     broadcastable,
     numbers,
     shape_of,
+    side,
 )
 
 # -------------------------------------------------------------------------------------- indexing
@@ -73,7 +74,7 @@ def taken_along(choose: Choices) -> Call:
 
 
 def embedded(choose: Choices) -> Call:
-    v, c = choose.integer(1, 4), choose.integer(0, 4)
+    v, c = side(choose, 1), side(choose)
     rng = choose.rng()
     return Call((rng.integers(0, v, shape_of(choose, max_dims=2)), *numbers(rng, (v, c))))
 
@@ -83,7 +84,7 @@ def embedded(choose: Choices) -> Call:
 
 def multiplied(choose: Choices) -> Call:
     """Matrices in stacks that broadcast; vectors on either side or both."""
-    m, k, n = (choose.integer(0, 4) for _ in range(3))
+    m, k, n = (side(choose) for _ in range(3))
     kind = choose.one_of(["stacks", "one b", "row", "column", "dot"])
     front, other = broadcastable(choose, 2)
     pair = {
@@ -123,8 +124,8 @@ EINSUMS = [
 
 def summed(choose: Choices) -> Call:
     subscripts, terms = choose.one_of(EINSUMS)
-    sizes = {c: choose.integer(0, 3) for c in sorted(set("".join(terms)))}
-    hidden = [choose.integer(1, 3) for _ in range(3)]
+    sizes = {c: side(choose, high=3) for c in sorted(set("".join(terms)))}
+    hidden = [side(choose, 1, 3) for _ in range(3)]
     operands = []
     for term in terms:
         dots = term.count(".")
@@ -134,7 +135,7 @@ def summed(choose: Choices) -> Call:
 
 
 def affine(choose: Choices) -> Call:
-    n, out = choose.integer(0, 4), choose.integer(0, 4)
+    n, out = side(choose), side(choose)
     front = shape_of(choose, max_dims=2, max_side=3)
     x, weight, bias = numbers(choose.rng(), (*front, n), (out, n), (out,))
     return Call((x, weight, choose.one_of([bias, None])))
@@ -144,7 +145,7 @@ def affine(choose: Choices) -> Call:
 
 
 def normalised(choose: Choices, bias: bool) -> Call:
-    c = choose.integer(1, 5)
+    c = side(choose, 1, 5)
     x, weight, shift = numbers(choose.rng(), (*shape_of(choose, max_dims=2), c), (c,), (c,))
     inputs = [x, choose.one_of([weight, None])]
     if bias:
@@ -180,7 +181,7 @@ def _dropout_reference(x: Any, p: float, seed: int) -> Any:
 
 def classified(choose: Choices) -> Call:
     rng = choose.rng()
-    v = choose.integer(1, 5)
+    v = side(choose, 1, 5)
     rows = shape_of(choose, max_dims=2, min_side=0 if choose.flag() else 1)
     ignore = choose.one_of([-100, 0, 7])
     targets = np.where(rng.random(rows) < 0.3, ignore, rng.integers(0, v, rows))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import scratchgrad as sg
+from scratchgrad.cases.draw import numbers
 from tests.finite import check_gradients
-from tests.strategies import numbers
 
 CUBE = (3, 3, 3)
 
