@@ -3,6 +3,7 @@
 from tests.planted.bug import Bug
 from tests.planted.catalogue import (
     attention,
+    checker,
     elementwise,
     engine,
     model,
@@ -23,4 +24,5 @@ CATALOGUE: list[Bug] = [
     *model.BUGS,
     *optimiser.BUGS,
     *training.BUGS,
+    *checker.BUGS,
 ]
