@@ -108,9 +108,12 @@ def _apply(op: Op, inputs: Sequence[Any], rest: tuple[Any, ...], settings: dict[
         value, backward = op.function(*arrays, *rest, **settings)
     except ScratchgradError:
         raise
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, TypeError) as error:
+        if isinstance(error, TypeError) and op.guarded:
+            raise  # a mistake in a user's own code, whose line they want to see
         shapes = ", ".join(str(np.shape(a)) for a in arrays if a is not None)
-        kind = ShapeError if isinstance(error, ValueError) else IdRangeError
+        kinds = {ValueError: ShapeError, IndexError: IdRangeError, TypeError: DtypeError}
+        kind = next(kinds[base] for base in kinds if isinstance(error, base))
         raise kind(f"{op.name}: {error} (inputs of shape {shapes})") from None
     several = isinstance(value, tuple)
     values = list(value) if several else [value]

@@ -5,7 +5,6 @@ reads past the end of an array without a word.
 """
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,11 +30,19 @@ def rows_of(x: np.ndarray) -> np.ndarray:
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
-def axes_of(name: str, axis: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
-    """The axes counted from the front: all of them for None. Each at most once."""
+def whole(name: str, what: str, value: Any) -> None:
+    """Refuse what is no whole number, nor an array of them: NumPy would cut 1.5 down to 1."""
+    kind = np.asarray(value).dtype.kind
+    if kind not in "iu" and np.size(value):
+        raise DtypeError(f"{name}: expected whole numbers for {what}, received {value!r}")
+
+
+def axes_of(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
+    """The axes (one or several) counted from the front: all for None. Each at most once."""
     if axis is None:
         return tuple(range(ndim))
-    axes = (axis,) if isinstance(axis, (int, np.integer)) else tuple(axis)
+    axes = (axis,) if np.ndim(axis) == 0 else tuple(axis)
+    whole(name, "axis", axes)
     for a in axes:
         if not -ndim <= a < ndim:
             raise ShapeError(f"{name}: axis {a} is out of range for an array of {ndim} dimensions")
@@ -47,7 +54,7 @@ def axes_of(name: str, axis: int | Sequence[int] | None, ndim: int) -> tuple[int
 
 def axis_of(name: str, axis: int, ndim: int) -> int:
     """One axis, counted from the front."""
-    if not isinstance(axis, (int, np.integer)):
+    if np.ndim(axis) or axis is None:
         raise ShapeError(f"{name}: expected one whole number for axis, received {axis!r}")
     return axes_of(name, axis, ndim)[0]
 

@@ -13,7 +13,7 @@ from scratchgrad.autograd import Variable
 from scratchgrad.errors import DtypeError, ShapeError
 from scratchgrad.kernels.indexing import add_rows
 from scratchgrad.operation import differentiable
-from scratchgrad.ops.arguments import axes_of, axis_of
+from scratchgrad.ops.arguments import axes_of, axis_of, whole
 
 
 @differentiable
@@ -97,6 +97,7 @@ def split(x, /, indices_or_sections, axis=0):
     Gives a tuple. This is concat in reverse, and concat is its backward.
     """
     axis = axis_of("split", axis, x.ndim)
+    whole("split", "indices_or_sections", indices_or_sections)
     if np.ndim(indices_or_sections) == 0 and indices_or_sections < 1:
         raise ShapeError(f"split: expected at least 1 piece, received {indices_or_sections}")
     pieces = tuple(np.split(x, indices_or_sections, axis))
@@ -112,6 +113,7 @@ def flip(x, /, axis=None):
 @differentiable
 def roll(x, /, shift, axis=None):
     """Shifted along the axes; what leaves at one end comes in at the other."""
+    whole("roll", "shift", shift)
     back = tuple(-s for s in shift) if isinstance(shift, (tuple, list)) else -shift
     return np.roll(x, shift, axis), lambda dy: np.roll(dy, back, axis)
 
@@ -131,6 +133,7 @@ def repeat(x, /, repeats, axis=None):
 
     Without an axis, over the flattened array. An element's gradient is the sum over its copies.
     """
+    whole("repeat", "repeats", repeats)
     shape = x.shape
     line = axis_of("repeat", axis, x.ndim) if axis is not None else 0
     length = x.size if axis is None else shape[line]
@@ -148,7 +151,8 @@ def repeat(x, /, repeats, axis=None):
     return y, dx
 
 
-def _check_matrix(name, x):
+def _check_matrix(name, x, k):
+    whole(name, "k", k)
     if x.ndim < 2:  # NumPy would stretch a vector to a square matrix
         raise ShapeError(f"{name}: expected at least two axes, received shape {x.shape}")
 
@@ -156,14 +160,14 @@ def _check_matrix(name, x):
 @differentiable
 def tril(x, /, k=0):
     """The lower triangle of the last two axes, on and below diagonal k; zeros above."""
-    _check_matrix("tril", x)
+    _check_matrix("tril", x, k)
     return np.tril(x, k), lambda dy: np.tril(dy, k)
 
 
 @differentiable
 def triu(x, /, k=0):
     """The upper triangle of the last two axes, on and above diagonal k; zeros below."""
-    _check_matrix("triu", x)
+    _check_matrix("triu", x, k)
     return np.triu(x, k), lambda dy: np.triu(dy, k)
 
 

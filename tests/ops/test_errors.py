@@ -14,6 +14,39 @@ X = sg.tensor(np.ones((2, 3)))
 V = sg.tensor(np.ones(3))
 EMPTY = sg.tensor(np.ones((2, 0)))
 
+WHOLE: dict[str, tuple[Callable[[], Any], str]] = {
+    "split": (lambda: sg.split(X, 1.5), "split: expected whole numbers for indices_or_sections"),
+    "split at": (lambda: sg.split(X, [0.5]), "split: expected whole numbers for indices"),
+    "roll": (lambda: sg.roll(X, 1.5), "roll: expected whole numbers for shift, received 1.5"),
+    "repeat": (lambda: sg.repeat(X, 1.5), "repeat: expected whole numbers for repeats, received"),
+    "tril": (lambda: sg.tril(X, 0.5), "tril: expected whole numbers for k, received 0.5"),
+    "triu": (lambda: sg.triu(X, True), "triu: expected whole numbers for k, received True"),
+    "sum": (lambda: sg.sum(X, axis=1.5), r"sum: expected whole numbers for axis, received \(1.5,"),
+    "mean": (lambda: sg.mean(X, axis=True), r"mean: expected whole numbers for axis"),
+    "softmax": (lambda: F.softmax(X, axis="last"), "softmax: expected whole numbers for axis"),
+    "reshape": (lambda: X.reshape(1.5, 4), "reshape: .*integer"),
+    "squeeze": (lambda: sg.squeeze(X, 0.0), "squeeze: "),
+    "flip": (lambda: sg.flip(X, "a"), "flip: "),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_what_is_no_whole_number_is_refused(name: str) -> None:
+    call, message = WHOLE[name]
+    with pytest.raises(DtypeError, match=message):
+        call()
+
+
+def test_a_type_error_in_an_op_of_a_users_own_is_left_as_it_is() -> None:
+    @sg.differentiable
+    def wrong(x):
+        return x + None, lambda dy: dy
+
+    with pytest.raises(TypeError, match="unsupported operand") as caught:
+        wrong(X)
+    assert not isinstance(caught.value, DtypeError)
+
+
 SHAPES: dict[str, tuple[Callable[[], Any], str]] = {
     "add": (lambda: X + np.ones(2), r"add: .*\(2, 3\), \(2,\)"),
     "matmul": (lambda: X @ X, r"matmul: .*\(2, 3\).*\(2, 3\) differ"),
