@@ -12,16 +12,13 @@ _ALWAYS = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("dev", max_examples=15, **_ALWAYS)
 settings.register_profile("ci", max_examples=20, derandomize=True, print_blob=True, **_ALWAYS)
 settings.register_profile("thorough", max_examples=500, **_ALWAYS)
-# For tests/planted: the same examples every time, and a failing one is not shrunk.
+# For planted bugs and mutants: the same examples each time, and a failure is not made smaller.
+_FIXED = {"derandomize": True, "database": None, "phases": [Phase.explicit, Phase.generate]}
 settings.register_profile(
-    "planted",
-    max_examples=20,
-    derandomize=True,
-    database=None,
-    report_multiple_bugs=False,
-    phases=[Phase.explicit, Phase.generate],
-    **_ALWAYS,
+    "planted", max_examples=20, report_multiple_bugs=False, **_FIXED, **_ALWAYS
 )
+settings.register_profile("mutation", max_examples=8, **_FIXED, **_ALWAYS)
+settings.register_profile("mutation-wide", max_examples=60, **_FIXED, **_ALWAYS)
 settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if "CI" in os.environ else "dev")
 )

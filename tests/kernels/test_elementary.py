@@ -24,6 +24,7 @@ BOUNDS = {
     ("sigmoid", "float64"): 3.0,
 }
 WIDE = np.finfo(np.longdouble).nmant > np.finfo(np.float64).nmant
+MANY = 400 if numba.config.DISABLE_JIT else 40_000  # interpreted, a number takes 10 µs
 
 
 def compiled(name):
@@ -54,20 +55,20 @@ def oracle(name, x):
 
 def samples(dtype, rng):
     """Every exponent and sign at random, the usual range densely, the edges of the range."""
-    bits = rng.integers(0, 2**32, 40_000, dtype=np.uint64)
+    bits = rng.integers(0, 2**32, MANY, dtype=np.uint64)
     if dtype == "float64":
-        bits = bits << np.uint64(32) | rng.integers(0, 2**32, 40_000, dtype=np.uint64)
+        bits = bits << np.uint64(32) | rng.integers(0, 2**32, MANY, dtype=np.uint64)
     anywhere = bits.astype(f"u{np.dtype(dtype).itemsize}").view(dtype)
     top = float(np.log(np.finfo(dtype).max))
     bottom = float(np.log(np.finfo(dtype).smallest_subnormal))
     return np.concatenate(
         [
             anywhere[np.isfinite(anywhere)],
-            rng.uniform(-1, 1, 40_000).astype(dtype),
-            rng.uniform(-8, 8, 60_000).astype(dtype),
-            rng.uniform(bottom - 1, top + 1, 40_000).astype(dtype),
-            np.linspace(bottom - 2, bottom + 2, 2000).astype(dtype),
-            np.linspace(top - 1, top + 1, 2000).astype(dtype),
+            rng.uniform(-1, 1, MANY).astype(dtype),
+            rng.uniform(-8, 8, MANY * 3 // 2).astype(dtype),
+            rng.uniform(bottom - 1, top + 1, MANY).astype(dtype),
+            np.linspace(bottom - 2, bottom + 2, MANY // 20).astype(dtype),
+            np.linspace(top - 1, top + 1, MANY // 20).astype(dtype),
         ]
     )
 
