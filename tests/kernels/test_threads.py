@@ -2,6 +2,7 @@
 
 import threading
 
+import numba
 import numpy as np
 import pytest
 
@@ -28,6 +29,7 @@ SIZES = {
 }
 
 
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="interpreted kernels share no work")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_bits_do_not_depend_on_threads(case):
     for seed in range(20):  # until one is large enough to be shared
@@ -92,3 +94,21 @@ def test_an_error_in_a_helper_reaches_the_caller():
 def test_a_number_of_threads_that_is_none(n):
     with pytest.raises(ConfigError, match="1 or more"):
         threads.set_threads(n)
+
+
+@pytest.mark.parametrize(("n", "units"), [(1, 7), (4, 1)])
+def test_one_thread_does_all_units_itself(n, units):
+    threads.set_threads(n)
+    calls = []
+    threads.share(lambda *call: calls.append((*call, threading.get_ident())), units, 4, ("a",))
+    assert calls == [(0, units, "a", threading.get_ident())]
+
+
+def test_as_many_threads_as_there_are_cores_for_this_process(monkeypatch):
+    allowed = {0: {2, 3, 5}, 1: {0}}  # by process; 0 is this one
+    monkeypatch.setattr(threads.os, "sched_getaffinity", allowed.__getitem__, raising=False)
+    assert threads._cores() == 3
+    monkeypatch.delattr(threads.os, "sched_getaffinity")
+    for count, expected in ((6, 6), (None, 1)):
+        monkeypatch.setattr(threads.os, "cpu_count", lambda count=count: count)
+        assert threads._cores() == expected
