@@ -9,7 +9,7 @@ import pytest
 
 from scratchgrad.kernels import reference
 from scratchgrad.kernels.jit import Kernel
-from scratchgrad.kernels.matmul import transpose
+from scratchgrad.kernels.matmul import matmul, transpose
 from tests.kernels.cases import CASES, assert_close
 
 SIZES = {  # the rest: [3, 3, 3, 3, 3]
@@ -64,7 +64,18 @@ def test_the_order_of_the_units_does_not_matter(case, dtype, units):
     pytest.fail("too few calls of more than one unit")
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (32, 32), (33, 31), (67, 35), (3, 40, 33), (0, 4)])
+@pytest.mark.parametrize("batch", [(), (3,)])
+@pytest.mark.parametrize("m", [31, 32, 33, 64])
+@pytest.mark.parametrize("n", [1, 512, 513])
+def test_products_that_just_fill_their_blocks(batch, m, n, units, rng):
+    a, b = rng.standard_normal((*batch, m, 2)), rng.standard_normal((*batch, 2, n))
+    assert_close(matmul(a, b), reference.matmul(a, b))
+    assert units == [(3 if batch else 1) * -(-m // 32) * -(-n // 512)]
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (32, 32), (33, 31), (67, 35), (3, 32, 5), (3, 40, 33), (0, 4)]
+)
 def test_transpose_in_blocks(shape, units, rng):
     x = rng.standard_normal(shape)
     y = transpose(x)

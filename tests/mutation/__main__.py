@@ -2,7 +2,7 @@
 
 python -m tests.mutation init      list the mutants in a session, with those that are noise
 python -m tests.mutation run       test them; may be stopped and started again
-python -m tests.mutation report    what became of them, file by file, and the survivors
+python -m tests.mutation report    what became of them, file by file; the survivors with reasons
 
 Needs the extra `mutation`, and an operating system that can fork.
 """
@@ -146,7 +146,8 @@ def main() -> None:
     else:
         from tests.mutation.report import report
 
-        report(database, configuration, args.only)
+        if report(database, configuration, args.only):
+            sys.exit("some survivors have no reason")
 
 
 if __name__ == "__main__":
