@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
+from scratchgrad import kernels
 from scratchgrad.errors import ShapeError
 from scratchgrad.kernels import reference
 from scratchgrad.kernels.adamw import adamw_step, sum_of_squares
 from scratchgrad.kernels.attention import attention, attention_backward
 from scratchgrad.kernels.cross_entropy import cross_entropy, cross_entropy_backward
 from scratchgrad.kernels.indexing import add_rows
-from scratchgrad.kernels.softmax import log_softmax, softmax
+from scratchgrad.kernels.norm import layer_norm, rms_norm
 from tests.kernels.cases import assert_close
 
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -38,9 +39,10 @@ def test_scores_too_large_for_exp(dtype, T, sign, rng):
 def test_a_query_of_nan_gives_nan_and_only_there(dtype, rng):
     q, k, v = (rng.standard_normal((1, 1, 5, 3)).astype(dtype) for _ in range(3))
     q[0, 0, 2] = np.nan
-    out, lse = attention(q, k, v, None, False, 1.0, None)
-    assert np.isnan(out[0, 0]).all(axis=-1).tolist() == [False, False, True, False, False]
-    assert np.isnan(lse[0, 0]).tolist() == [False, False, True, False, False]
+    for module in (kernels.attention, reference):
+        out, lse = module.attention(q, k, v, None, False, 1.0, None)
+        assert np.isnan(out[0, 0]).all(axis=-1).tolist() == [False, False, True, False, False]
+        assert np.isnan(lse[0, 0]).tolist() == [False, False, True, False, False]
 
 
 @DTYPES
@@ -90,8 +92,9 @@ def test_a_logit_too_large_for_exp_wherever_it_stands(dtype, at):
     x = np.zeros((1, 4), dtype)
     x[0, at] = 5000
     one_hot = np.eye(4, dtype=dtype)[[at]]
-    np.testing.assert_array_equal(softmax(x, -1), one_hot)
-    np.testing.assert_array_equal(log_softmax(x, -1), x - 5000)
+    for module in (kernels.softmax, reference):
+        np.testing.assert_array_equal(module.softmax(x, -1), one_hot)
+        np.testing.assert_array_equal(module.log_softmax(x, -1), x - 5000)
     losses, lse = cross_entropy(x, np.array([at]), -1, 0.0)
     assert (losses[0], lse[0]) == (0, 5000)
     losses, lse = cross_entropy(x, np.array([(at + 1) % 4]), -1, 0.5)
@@ -107,6 +110,25 @@ def test_cross_entropy_refuses_what_does_not_fit(logits, targets):
         cross_entropy(x, ids, -1, 0.0)
     with pytest.raises(ShapeError, match="cross_entropy_backward: expected logits"):
         cross_entropy_backward(x, x, ids, x, -1, 0.0)
+
+
+# -- norms -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(), (2,), (4,)])
+def test_norms_refuse_what_does_not_fit(shape):
+    x, odd = np.ones((2, 3), np.float32), np.ones(shape, np.float32)
+    calls = [
+        lambda: layer_norm(x, odd, None, 1e-5),
+        lambda: layer_norm(x, None, odd, 1e-5),
+        lambda: layer_norm(x, odd[..., None], None, 1e-5),
+        lambda: rms_norm(x, odd, 1e-6),
+    ]
+    if not shape:
+        calls += [lambda: layer_norm(odd, None, None, 1e-5), lambda: rms_norm(odd, None, 1e-6)]
+    for call in calls:
+        with pytest.raises(ShapeError, match="_norm: expected x"):
+            call()
 
 
 # -- matmul and add_rows -----------------------------------------------------------------------

@@ -191,3 +191,40 @@ def test_bits_do_not_depend_on_where_the_arrays_lie(name: str, dtype: Any) -> No
         compiled(4, apart[0], apart[-1], work=16)
         compiled(4, here, there, work=16)
         np.testing.assert_array_equal(there, apart[-1])
+
+
+def test_cache_folder_without_the_variables_of_its_system(tmp_path, monkeypatch):
+    for name in ("SCRATCHGRAD_CACHE", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert jit.cache_folder().parents[2] == tmp_path / "AppData" / "Local"
+    monkeypatch.setattr(sys, "platform", "aix")  # any other system: as on Linux
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert jit.cache_folder().parents[2] == tmp_path / ".cache"
+
+
+def test_sources_that_cannot_be_read_mean_no_cache(monkeypatch):
+    def unreadable():
+        raise PermissionError
+
+    monkeypatch.setattr(jit, "_state", unreadable)
+    assert jit.cache_folder() is None
+
+
+def test_the_state_is_that_of_the_sources_and_of_numbas_switches(tmp_path, monkeypatch):
+    source = tmp_path / "kernel.py"
+    source.write_text("one")
+    monkeypatch.setattr(jit, "__file__", str(source))
+    states = [jit._state()]
+    source.write_text("two")
+    states.append(jit._state())
+    source = source.rename(tmp_path / "other.py")
+    states.append(jit._state())
+    for switch in ("NUMBA_DEBUG", "NUMBA_OPT"):
+        monkeypatch.setenv(switch, "3")
+        states.append(jit._state())
+    assert len(set(states)) == len(states)
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "3")
+    monkeypatch.setenv("NO_SWITCH_OF_NUMBA", "3")
+    assert jit._state() == states[-1]

@@ -112,3 +112,34 @@ def test_as_many_threads_as_there_are_cores_for_this_process(monkeypatch):
     for count, expected in ((6, 6), (None, 1)):
         monkeypatch.setattr(threads.os, "cpu_count", lambda count=count: count)
         assert threads._cores() == expected
+
+
+@pytest.mark.parametrize(
+    ("units", "pieces", "expected"),
+    [
+        (10, 4, [(0, 3), (3, 6), (6, 9), (9, 10)]),
+        (8, 4, [(0, 2), (2, 4), (4, 6), (6, 8)]),
+        (3, 3, [(0, 1), (1, 2), (2, 3)]),
+        (5, 1, [(0, 5)]),
+    ],
+)
+def test_the_pieces_of_a_job(units, pieces, expected):
+    calls = []
+    job = threads._Job(lambda *call: calls.append(call), units, pieces, ())
+    job.help()
+    job.wait()
+    assert calls == expected
+
+
+def test_after_an_error_no_further_piece_is_begun():
+    calls = []
+
+    def work(start, stop):
+        calls.append(start)
+        raise KeyboardInterrupt
+
+    job = threads._Job(work, 10, 10, ())
+    job.help()
+    with pytest.raises(KeyboardInterrupt):
+        job.wait()
+    assert calls == [0]

@@ -57,19 +57,22 @@ def init(database: WorkDB, configuration: dict[str, Any]) -> None:
 def run(database: WorkDB, configuration: dict[str, Any], args: argparse.Namespace) -> None:
     """Test what has no result yet, or the survivors again."""
     os.environ["HYPOTHESIS_PROFILE"] = args.profile
+    from tests.mutation.mutants import operators
+    from tests.mutation.report import UNEXPLAINED, known_reasons, reason
     from tests.mutation.run import Runner, forked, measure
 
     settings = configuration["mutation"]
+    chosen, reasons = operators(settings), known_reasons()
     results = dict(database.results)
     work = []
     for item in database.work_items:
         (spec,) = item.mutations
         result = results.get(item.job_id)
-        wanted = result is None or (
-            args.survivors
-            and result.worker_outcome == WorkerOutcome.NORMAL
-            and result.test_outcome == TestOutcome.SURVIVED
-        )
+        wanted = result is None or result.worker_outcome == WorkerOutcome.EXCEPTION
+        if result is not None and result.test_outcome == TestOutcome.SURVIVED:
+            wanted = args.again == "survivors" or (
+                args.again == "unexplained" and reason(spec, chosen, reasons) == UNEXPLAINED
+            )
         if wanted and fnmatch(str(spec.module_path), args.only):
             work.append((item.job_id, spec))
     if args.sample < len(work):
@@ -130,7 +133,9 @@ def main() -> None:
     parser.add_argument("command", choices=["init", "run", "report"])
     parser.add_argument("--session", default="mutation.sqlite", help="the file of the session")
     parser.add_argument("--only", default="*", help="files to run or report, as a pattern")
-    parser.add_argument("--survivors", action="store_true", help="run the survivors again")
+    parser.add_argument(
+        "--again", choices=["survivors", "unexplained"], help="run these again, after new tests"
+    )
     parser.add_argument("--profile", default="mutation", help="Hypothesis profile: mutation-wide")
     parser.add_argument("--budget", type=float, default=15, help="seconds of tests a mutant")
     parser.add_argument("--workers", type=int, default=1)

@@ -16,6 +16,7 @@ from tests.mutation.mutants import mutated, operators
 
 COLUMNS = ("mutants", "noise", "not run", "incompetent", "killed", "timeout", "survived")
 REASONS = Path(__file__).with_name("reasons.toml")
+UNEXPLAINED = "No reason is known: a test is missing."
 
 
 def _column(result: Any) -> str:
@@ -52,11 +53,19 @@ def _change(spec: MutationSpec, chosen: Any) -> tuple[str, str, str]:
     return old[number].strip(), before or "nothing", after or "nothing"
 
 
-def _reason(text: str, reasons: list[dict[str, Any]]) -> str:
-    for reason in reasons:
-        if any(re.search(pattern, text) for pattern in reason["patterns"]):
-            return reason["why"]
-    return "UNEXPLAINED"
+def known_reasons() -> list[dict[str, Any]]:
+    """The entries of reasons.toml."""
+    return toml.load(REASONS)["reason"]
+
+
+def reason(spec: MutationSpec, chosen: Any, reasons: list[dict[str, Any]]) -> str:
+    """Why this survivor is no missing test, by the patterns in reasons.toml."""
+    line, before, after = _change(spec, chosen)
+    text = f"{spec.module_path}: {line} | {before} -> {after}"
+    for entry in reasons:
+        if any(re.search(pattern, text) for pattern in entry["patterns"]):
+            return entry["why"]
+    return UNEXPLAINED
 
 
 def report(database: WorkDB, configuration: dict[str, Any], only: str) -> int:
@@ -65,7 +74,7 @@ def report(database: WorkDB, configuration: dict[str, Any], only: str) -> int:
     A timeout is caught; noise and what does not compile or import do not count.
     """
     chosen = operators(configuration["mutation"])
-    reasons = toml.load(REASONS)["reason"]
+    reasons = known_reasons()
     results = dict(database.results)
     files: dict[str, dict[str, int]] = {}
     survivors: dict[str, dict[tuple[str, int, str], list[str]]] = {}
@@ -81,7 +90,7 @@ def report(database: WorkDB, configuration: dict[str, Any], only: str) -> int:
         counts[column] += 1
         if column == "survived":
             line, before, after = _change(spec, chosen)
-            why = _reason(f"{path}: {line} | {before} -> {after}", reasons)
+            why = reason(spec, chosen, reasons)
             where = (path, spec.start_pos[0], line)
             changes = survivors.setdefault(why, {}).setdefault(where, [])
             uncovered = " (never run)" if result.output == "uncovered" else ""
@@ -91,10 +100,10 @@ def report(database: WorkDB, configuration: dict[str, Any], only: str) -> int:
     for path, counts in sorted(files.items()):
         print(_row(path, counts))
     print(_row("all", {c: sum(f[c] for f in files.values()) for c in COLUMNS}))
-    for why in [*(r["why"] for r in reasons), "UNEXPLAINED"]:
+    for why in [*(r["why"] for r in reasons), UNEXPLAINED]:
         lines = survivors.get(why, {})
         if lines:
             print(f"\n### {sum(map(len, lines.values()))}: {why}\n")
         for (path, number, line), changes in sorted(lines.items()):
             print(f"- {path}:{number} `{line}`: {', '.join(sorted(changes))}")
-    return sum(map(len, survivors.get("UNEXPLAINED", {}).values()))
+    return sum(map(len, survivors.get(UNEXPLAINED, {}).values()))
