@@ -62,3 +62,16 @@ def test_a_retained_output_that_is_gone_is_forgotten() -> None:
     del y
     z.backward()
     assert x.grad.tolist() == [15]
+
+
+def test_a_users_backward_may_not_write_to_the_cotangent_of_the_root() -> None:
+    @sg.differentiable
+    def tripled(x):
+        def backward(dy):
+            dy *= 3
+            return dy
+
+        return 3 * x, backward
+
+    with pytest.raises(ValueError, match="read-only"):
+        tripled(leaf(1.0)).backward()

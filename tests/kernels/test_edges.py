@@ -25,7 +25,7 @@ DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_scores_too_large_for_exp(dtype, T, sign, rng):
     """Every query's largest score is taken off, whichever block it is in and whichever key."""
     q, k = np.ones((1, 1, T, 1), dtype), np.full((1, 1, T, 1), sign * 2000, dtype)
-    k[0, 0, :, 0] += rng.permutation(T)
+    k[0, 0, :, 0] += 100 * rng.permutation(T)
     v = rng.standard_normal((1, 1, T, 2)).astype(dtype)
     for is_causal in (True, False):
         args = (q, k, v, None, is_causal, 1.0, None)
@@ -101,6 +101,27 @@ def test_a_logit_too_large_for_exp_wherever_it_stands(dtype, at):
     np.testing.assert_allclose(losses, [5000 * (0.5 + 0.5 * 3 / 4)])
 
 
+@DTYPES
+@pytest.mark.parametrize("ignored", [-100, 0, 1, 2])
+def test_any_class_may_be_the_one_that_is_ignored(dtype, ignored, rng):
+    logits, targets = rng.standard_normal((5, 3)).astype(dtype), np.array([0, 1, 2, 1, 0])
+    dlosses = rng.standard_normal(5).astype(dtype)
+    for smoothing in (0.0, 0.3):
+        losses, lse = cross_entropy(logits, targets, ignored, smoothing)
+        wanted, wanted_lse = reference.cross_entropy(logits, targets, ignored, smoothing)
+        assert_close(losses, wanted)
+        assert_close(lse, wanted_lse)
+        assert ((losses == 0) == (targets == ignored)).all()
+        backward = (dlosses, logits, targets, lse, ignored, smoothing)
+        assert_close(cross_entropy_backward(*backward), reference.cross_entropy_backward(*backward))
+
+
+def test_rows_of_no_class_have_a_gradient_of_their_shape():
+    none, ids, row = np.ones((2, 0)), np.zeros(2, np.int64), np.ones(2)
+    for module in (kernels.cross_entropy, reference):
+        assert module.cross_entropy_backward(row, none, ids, row, -1, 0.1).shape == (2, 0)
+
+
 @pytest.mark.parametrize(
     ("logits", "targets"), [((2, 3), (1,)), ((2, 3), (3,)), ((2,), (2,)), ((2, 3, 4), (2,))]
 )
@@ -135,8 +156,18 @@ def test_norms_refuse_what_does_not_fit(shape):
 
 
 @pytest.mark.parametrize(
+    ("a", "b"), [((2, 2), (3, 2)), ((2, 3), (2, 3)), ((2, 3), (3,)), ((3,), (3, 2)), ((2, 3), ())]
+)
+def test_matmul_refuses_what_does_not_fit(a, b):
+    with pytest.raises(ShapeError, match="matmul: expected"):
+        kernels.matmul.matmul(np.ones(a), np.ones(b))
+
+
+@pytest.mark.parametrize(
     ("table", "ids", "rows"),
     [
+        ((3,), (4,), (4,)),
+        ((3, 2), (), (2,)),
         ((3, 2), (4,), (3, 2)),
         ((3, 2), (4,), (5, 2)),
         ((3, 2), (4,), (4, 1)),
@@ -156,10 +187,10 @@ def test_add_rows_refuses_what_does_not_fit(table, ids, rows):
 # -- the optimiser -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("odd", range(4))
+@pytest.mark.parametrize("odd", [(0,), (1,), (2,), (3,), (2, 3), (1, 2, 3)])
 @pytest.mark.parametrize("size", [2, 4])
 def test_adamw_step_refuses_any_array_of_another_shape(odd, size):
-    arrays = [np.ones(size if i == odd else 3, np.float32) for i in range(4)]
+    arrays = [np.ones(size if i in odd else 3, np.float32) for i in range(4)]
     with pytest.raises(ShapeError, match="four arrays of one shape"):
         adamw_step(*arrays, 0.1, 0.9, 0.99, 1e-8, 0.0, 1)
 

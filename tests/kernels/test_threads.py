@@ -1,6 +1,7 @@
 """The same bits on any number of threads, and the manners of the pool."""
 
 import threading
+import time
 
 import numba
 import numpy as np
@@ -143,3 +144,66 @@ def test_after_an_error_no_further_piece_is_begun():
     with pytest.raises(KeyboardInterrupt):
         job.wait()
     assert calls == [0]
+
+
+@pytest.fixture
+def helpers(monkeypatch):
+    """No helper yet, whatever ran before."""
+    own = []
+    monkeypatch.setattr(threads, "_helpers", own)
+    return own
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_all_threads_work_at_once_and_again(n, helpers):
+    threads.set_threads(n)
+    meeting = threading.Barrier(n, timeout=20)  # passes when n threads are within a piece
+    for _ in range(3):
+        threads.share(lambda start, stop: meeting.wait(), n, 1, ())
+    assert len(helpers) == n - 1
+
+
+def test_no_more_threads_than_wanted_though_more_are_there(helpers):
+    seen = set()
+
+    def work(start, stop):
+        seen.add(threading.get_ident())
+        time.sleep(0.002)
+
+    threads.set_threads(5)
+    threads.share(work, 40, 4, ())
+    assert len(helpers) == 4
+    seen.clear()
+    threads.set_threads(2)
+    threads.share(work, 40, 20, ())
+    assert len(seen) <= 2
+    own = [t for t in threading.enumerate() if t.name.startswith("scratchgrad-")]
+    assert own
+    assert all(t.daemon for t in own)  # or the program would not end
+
+
+def test_some_pieces_for_each_thread():
+    calls = []
+    threads.set_threads(2)
+    threads.share(lambda *call: calls.append(call), 100, 4, ())
+    assert sorted(calls) == [(i, min(i + 13, 100)) for i in range(0, 100, 13)]
+
+
+def test_the_caller_waits_for_the_last_piece_and_no_longer():
+    begun, released = threading.Event(), threading.Event()
+
+    def work(start, stop):
+        begun.set()
+        assert released.wait(20)
+
+    job = threads._Job(work, 1, 1, ())
+    helper, caller = threading.Thread(target=job.help), threading.Thread(target=job.wait)
+    helper.start()
+    assert begun.wait(20)
+    caller.start()
+    time.sleep(0.05)
+    assert caller.is_alive()
+    released.set()
+    helper.join(20)
+    caller.join(5)
+    assert not caller.is_alive()
