@@ -132,16 +132,20 @@ def test_the_pieces_of_a_job(units, pieces, expected):
     assert calls == expected
 
 
-def test_after_an_error_no_further_piece_is_begun():
+class Stop(BaseException):
+    """As KeyboardInterrupt: no Exception."""
+
+
+def test_after_an_error_of_any_kind_no_further_piece_is_begun():
     calls = []
 
     def work(start, stop):
         calls.append(start)
-        raise KeyboardInterrupt
+        raise Stop
 
     job = threads._Job(work, 10, 10, ())
     job.help()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Stop):
         job.wait()
     assert calls == [0]
 

@@ -171,7 +171,8 @@ class Statements:
 class Selection:
     """Which tests to run for a mutant, and in which order."""
 
-    def __init__(self, measured: dict[str, Any]) -> None:
+    def __init__(self, measured: dict[str, Any], inspecting: list[str]) -> None:
+        self.inspecting = [t for t in measured["seconds"] if t.startswith(tuple(inspecting))]
         self.seconds: dict[str, float] = measured["seconds"]
         self.lines: dict[str, dict[str, list[str]]] = measured["lines"]
         self.killers: dict[Any, list[str]] = {}
@@ -207,6 +208,7 @@ class Selection:
         """For what runs at import: the tests that run the function, or that use the constant."""
         if isinstance(node, ast.FunctionDef):
             users = self._tests(path, range(node.body[0].lineno, (node.end_lineno or 0) + 1))
+            users.update(self.inspecting)
         else:
             targets = getattr(node, "targets", [getattr(node, "target", None)])
             names = {n.id for t in targets if t for n in ast.walk(t) if isinstance(n, ast.Name)}
@@ -290,7 +292,7 @@ class Runner:
     def __init__(self, settings: dict[str, Any], measured: dict[str, Any], budget: float) -> None:
         self.settings = settings
         self.chosen = operators(settings)
-        self.selection = Selection(measured)
+        self.selection = Selection(measured, settings["inspecting"])
         self.budget = budget
         for name in measured["modules"]:
             with contextlib.suppress(Exception):

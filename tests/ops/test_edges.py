@@ -67,6 +67,7 @@ def test_booleans_are_taken_as_numbers() -> None:
     np.testing.assert_allclose(F.softmax(yes).numpy().sum(), 1)
     assert F.softmax(yes).dtype == np.float32
     assert sg.matmul(yes, V).numpy() == 2
+    assert (sg.matmul(yes, yes).numpy(), sg.matmul(yes, yes).dtype) == (2, np.float32)
     assert F.linear(yes, X).numpy().tolist() == [2, 2]
     assert F.linear(yes, X).dtype == np.float64
     assert sg.mean(yes).dtype == np.float32
@@ -117,13 +118,13 @@ SIZES = {"q": (2, 4, 5, 3), "k": (2, 2, 6, 3), "v": (2, 2, 6, 7)}
 def test_attention_refuses_every_size_that_does_not_fit(name: str, axis: int, by: int) -> None:
     shapes = {n: list(s) for n, s in SIZES.items()}
     shapes[name][axis] += by
-    with pytest.raises(ShapeError, match=r"expected q .* multiple of Hk"):
+    with pytest.raises(ShapeError, match=r"^scaled_dot_product_attention: .* of Hk"):
         F.scaled_dot_product_attention(*(np.ones(s) for s in shapes.values()))
 
 
 def test_attention_without_key_heads_is_refused() -> None:
     q, k = np.ones((1, 2, 3, 4)), np.ones((1, 0, 3, 4))
-    with pytest.raises(ShapeError, match="multiple of Hk"):
+    with pytest.raises(ShapeError, match=r"^scaled_dot_product_attention: .* of Hk"):
         F.scaled_dot_product_attention(q, k, k)
 
 
