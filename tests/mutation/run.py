@@ -371,7 +371,7 @@ class Runner:
                 def tried(new: types.CodeType = new, tests: list[str] = tests) -> str | None:
                     if not patch(functions, new):
                         return "unpatched"
-                    chosen = [by_id[test] for test in tests]
+                    chosen = [by_id[test] for test in tests if test in by_id]
                     return plugin.first_failure(chosen, self.selection.seconds)
 
                 done(job, self.result(spec, forked(tried)))
