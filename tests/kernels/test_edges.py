@@ -6,7 +6,7 @@ import pytest
 from scratchgrad import kernels
 from scratchgrad.errors import ShapeError
 from scratchgrad.kernels import reference
-from scratchgrad.kernels.adamw import adamw_step, sum_of_squares
+from scratchgrad.kernels.adamw import CHUNK, adamw_step, sum_of_squares
 from scratchgrad.kernels.attention import attention, attention_backward
 from scratchgrad.kernels.cross_entropy import cross_entropy, cross_entropy_backward
 from scratchgrad.kernels.indexing import add_rows
@@ -196,6 +196,6 @@ def test_adamw_step_refuses_any_array_of_another_shape(odd, size):
 
 
 def test_the_sums_of_the_chunks_are_added_without_rounding():
-    x = np.zeros(3 * 16384)
-    x[0], x[16384], x[-1] = 1e8, 1, 1
+    x = np.zeros(3 * CHUNK)
+    x[0], x[CHUNK], x[-1] = 1e8, 1, 1
     assert sum_of_squares(x) == 1e16 + 2  # 1e16 + 1 is no float64

@@ -9,7 +9,7 @@ import pytest
 
 from scratchgrad.kernels import reference
 from scratchgrad.kernels.jit import Kernel
-from scratchgrad.kernels.matmul import matmul, transpose
+from scratchgrad.kernels.matmul import COLUMNS, EDGE, ROWS, matmul, transpose
 from tests.kernels.cases import CASES, assert_close
 
 SIZES = {  # the rest: [3, 3, 3, 3, 3]
@@ -65,20 +65,20 @@ def test_the_order_of_the_units_does_not_matter(case, dtype, units):
 
 
 @pytest.mark.parametrize("batch", [(), (3,)])
-@pytest.mark.parametrize("m", [31, 32, 33, 64])
-@pytest.mark.parametrize("n", [1, 512, 513])
+@pytest.mark.parametrize("m", [ROWS - 1, ROWS, ROWS + 1, 2 * ROWS])
+@pytest.mark.parametrize("n", [1, COLUMNS, COLUMNS + 1])
 def test_products_that_just_fill_their_blocks(batch, m, n, units, rng):
     a, b = rng.standard_normal((*batch, m, 2)), rng.standard_normal((*batch, 2, n))
     assert_close(matmul(a, b), reference.matmul(a, b))
-    assert units == [(3 if batch else 1) * -(-m // 32) * -(-n // 512)]
+    assert units == [(3 if batch else 1) * -(-m // ROWS) * -(-n // COLUMNS)]
 
 
-@pytest.mark.parametrize(
-    "shape", [(1, 1), (32, 32), (33, 31), (67, 35), (3, 32, 5), (3, 40, 33), (0, 4)]
-)
-def test_transpose_in_blocks(shape, units, rng):
-    x = rng.standard_normal(shape)
+@pytest.mark.parametrize("batch", [(), (3,)])
+@pytest.mark.parametrize("r", [0, 1, EDGE - 1, EDGE, EDGE + 1, 2 * EDGE + 3])
+@pytest.mark.parametrize("c", [1, EDGE - 1, EDGE, EDGE + 1])
+def test_transpose_in_blocks(batch, r, c, units, rng):
+    x = rng.standard_normal((*batch, r, c))
     y = transpose(x)
     np.testing.assert_array_equal(y, x.swapaxes(-1, -2))
     assert y.flags.c_contiguous
-    assert (sum(units) > 1) == (shape[-2] > 32 or len(shape) > 2)
+    assert sum(units) == (3 if batch else 1) * -(-r // EDGE)
