@@ -310,6 +310,8 @@ class Node:
         gradients = self.backward
         if callable(gradients):
             gradients = gradients(dy)
+            if isinstance(gradients, list) and len(self.edges) > 1:
+                gradients = tuple(gradients)
             if not isinstance(gradients, tuple):
                 gradients = (gradients,)
         if len(gradients) != len(self.edges):

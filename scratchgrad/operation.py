@@ -14,7 +14,13 @@ from typing import Any
 import numpy as np
 
 from scratchgrad.autograd import Node, Op, Variable, as_array, is_recording, read_only
-from scratchgrad.errors import DtypeError, IdRangeError, ScratchgradError, ShapeError
+from scratchgrad.errors import (
+    DtypeError,
+    GraphError,
+    IdRangeError,
+    ScratchgradError,
+    ShapeError,
+)
 
 OPS: dict[str, Op] = {}
 """The op table: every operation of the package, so that tests can demand a proof of each."""
@@ -105,7 +111,7 @@ def _apply(op: Op, inputs: Sequence[Any], rest: tuple[Any, ...], settings: dict[
     if op.guarded:
         arrays = [read_only(a) if isinstance(a, np.ndarray) else a for a in arrays]
     try:
-        value, backward = op.function(*arrays, *rest, **settings)
+        returned = op.function(*arrays, *rest, **settings)
     except ScratchgradError:
         raise
     except (ValueError, IndexError, TypeError) as error:
@@ -115,6 +121,12 @@ def _apply(op: Op, inputs: Sequence[Any], rest: tuple[Any, ...], settings: dict[
         kinds = {ValueError: ShapeError, IndexError: IdRangeError, TypeError: DtypeError}
         kind = next(kinds[base] for base in kinds if isinstance(error, base))
         raise kind(f"{op.name}: {error} (inputs of shape {shapes})") from None
+    if not (isinstance(returned, tuple) and len(returned) == 2 and _is_backward(returned[1])):
+        raise GraphError(
+            f"{op.name}: expected its function to return (value, backward), backward a function of "
+            f"dy or a tuple of such, received {_described(returned)}"
+        )
+    value, backward = returned
     several = isinstance(value, tuple)
     values = list(value) if several else [value]
     if not op.changes_dtype:
@@ -130,6 +142,18 @@ def _apply(op: Op, inputs: Sequence[Any], rest: tuple[Any, ...], settings: dict[
             if result._array.dtype.kind == "f":
                 result._node, result._output, result._requires_grad = node, i, True
     return tuple(results) if several else results[0]
+
+
+def _is_backward(backward: Any) -> bool:
+    return callable(backward) or (
+        isinstance(backward, tuple) and all(f is None or callable(f) for f in backward)
+    )
+
+
+def _described(returned: Any) -> str:
+    if isinstance(returned, tuple):
+        return f"({', '.join(type(r).__name__ for r in returned)})"
+    return type(returned).__name__
 
 
 def _owner(array: np.ndarray) -> Any:

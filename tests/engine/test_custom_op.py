@@ -355,3 +355,31 @@ def test_an_operation_without_a_module() -> None:
     x = sg.tensor([2.0], requires_grad=True)
     sg.differentiable(space["same"])(x).backward()
     assert x.grad.tolist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("returned", "says"),
+    [
+        (lambda x: x * 2, "received ndarray"),
+        (lambda x: (x * 2, None), r"received \(ndarray, NoneType\)"),
+        (lambda x: (x * 2, (1,)), r"received \(ndarray, tuple\)"),
+        (lambda x: (x.sum(-1), x, x), r"received \(ndarray, ndarray, ndarray\)"),
+    ],
+)
+def test_a_forgotten_backward_is_told(returned: object, says: str) -> None:
+    op = sg.differentiable(returned)
+    with pytest.raises(
+        GraphError, match=f"expected its function to return .value, backward.*{says}"
+    ):
+        op(sg.tensor(np.ones((2, 3))))
+
+
+def test_a_list_of_gradients_is_as_good_as_a_tuple() -> None:
+    @sg.differentiable
+    def add(a, b):
+        return a + b, lambda dy: [dy, 2 * dy]
+
+    a, b = (sg.tensor([1.0, 2.0], requires_grad=True) for _ in range(2))
+    add(a, b).backward(np.ones(2))
+    np.testing.assert_array_equal(a.grad, [1, 1])
+    np.testing.assert_array_equal(b.grad, [2, 2])
