@@ -173,9 +173,9 @@ def ones():
             axes.plot(at[flat], dx[flat], "_", color=colour, markersize=7, markeredgewidth=3)
             if i > 0:
                 differences.append(abs(dx - right(dy)).max())
-        least, middle, most = sorted(differences)
-        seen = f"errors of {least:.1f}, {middle:.1f} and {most:.1f}"
-        if most < 1e-15:
+        first, second, third = differences  # in the order of the legend
+        seen = f"errors of {first:.1f}, {second:.1f} and {third:.1f}"
+        if max(differences) < 1e-15:
             seen = "all four give 0"
         axes.set_title(f"dy {name}: {seen}", loc="left", color=INK, weight="bold", fontsize=11)
         axes.set(ylim=(-2, 1.2), xticks=range(5))

@@ -5,8 +5,9 @@ same number without any calculus: move x, look at y. In float64 the two agree to
 more; in float32 a difference is mostly rounding, so the check refuses it.
 
 Read in this order: ``check`` (what is asked, step by step), ``subject`` (what can be checked: a
-function of Tensors, a Module, a pair of NumPy functions), ``differences`` (the numeric side),
-``diagnosis`` (what a wrong gradient's shape says of its cause).
+function of Tensors, a Module, a pair of NumPy functions), ``manners`` (what neither may do),
+``differences`` (the numeric side), ``compare`` (the two sides together), ``diagnosis`` (what a
+wrong gradient's shape says of its cause).
 """
 
 from scratchgrad.gradcheck.check import gradcheck

@@ -17,9 +17,11 @@ from scratchgrad.gradcheck.differences import (
     taylor_slope,
     unit_direction,
 )
+from scratchgrad.gradcheck.manners import clean_gradients, raise_if_infinite, the_same_twice
 from scratchgrad.gradcheck.report import GradcheckReport, failed
 from scratchgrad.gradcheck.subject import Subject, in_float64, make_subject
 
+WORTH_ALL = 4096  # a wrong leaf of so many entries is compared whole, to tell the cause
 DOT_PRODUCT = 1e-12
 SLOPE = 1.8
 
@@ -55,9 +57,12 @@ def gradcheck(
         if none of the inputs does. They are moved in place and put back, so parameters that
         ``fn`` reaches by itself can be given here too. Anything else is passed as it is.
     step : h, in the unit of the inputs, and times the size of an input above 1. It shrinks by
-        itself, to h/1000 and less, where f bends too much.
-    rtol, atol : an entry is right if |analytic - numeric| <= atol + rtol * scale, scale the
-        larger of the two magnitudes, but at least a thousandth of that gradient's largest entry.
+        itself where f bends too much for it.
+    rtol, atol : an entry is right if |analytic - numeric| <= atol + rtol * scale + rounding
+        Scale is the larger of the two magnitudes, but at least a thousandth of that gradient's
+        largest entry; atol is for values of size one, and shrinks with smaller ones; rounding is
+        that of the difference, known from the outputs. Where it leaves less than three digits the
+        check refuses to judge.
     max_entries : so many entries are compared one by one, smallest inputs first. Inputs beyond
         that are compared along random unit directions; the report says which.
     directions : how many, for each such input
@@ -84,11 +89,13 @@ def gradcheck(
     >>> sg.gradcheck(pair, [np.array([0.5])]).entries
     1
     """
-    if not (step > 0 and rtol > 0 and atol >= 0 and max_entries >= 0 and directions >= 1):
+    numbers = (step, rtol, atol, max_entries, directions, seed)
+    good = all(isinstance(n, (int, float, np.number)) for n in numbers)
+    if not (good and min(step, rtol) > 0 and min(atol, max_entries, seed) >= 0 and directions >= 1):
         raise ConfigError(
-            "gradcheck: expected step and rtol above 0, atol and max_entries of 0 or more and "
-            f"directions of 1 or more, received {step}, {rtol}, {atol}, {max_entries} and "
-            f"{directions}"
+            "gradcheck: expected step and rtol above 0, atol, max_entries and seed of 0 or more "
+            f"and directions of 1 or more, received {step}, {rtol}, {atol}, {max_entries}, "
+            f"{seed} and {directions}"
         )
     if not isinstance(inputs, (list, tuple)):
         raise ConfigError(
@@ -105,9 +112,10 @@ def _check(
     subject: Subject, tolerance: Tolerance, max_entries: int, directions: int, seed: int
 ) -> GradcheckReport:
     rng = np.random.default_rng(seed)
-    centre = _the_same_twice(subject)
+    raise_if_infinite(subject)
+    centre = the_same_twice(subject)
     cotangents = [cotangent_like(rng, y.shape) for y in centre]
-    analytic = _clean_gradients(subject, cotangents)
+    analytic = clean_gradients(subject, cotangents)
 
     def line(moves: Any) -> Line:
         return Line(subject.outputs, cotangents, centre, moves)
@@ -117,8 +125,12 @@ def _check(
         compare_leaf(leaf, g, line, tolerance, None if i in by_entry else directions, rng)
         for i, (leaf, g) in enumerate(zip(subject.leaves, analytic, strict=True))
     ]
-    _raise_at_a_kink(subject, comparisons, centre)
+    if not all(c.right.all() and not c.kinks for c in comparisons):
+        _raise_if_value_is_narrow(subject, centre)
+    _raise_at_a_kink(subject, comparisons)
+    _raise_if_drowned(subject, comparisons, centre)
     _raise_if_wrong(subject, comparisons, analytic, cotangents, centre, tolerance)
+    _raise_if_narrow(subject, comparisons, analytic)
     linear = _dot_product_test(subject, analytic, line, rng)
     slope = _taylor_test(subject, analytic, line, rng)
     return GradcheckReport(
@@ -143,89 +155,23 @@ def _affordable(sizes: Sequence[int], max_entries: int) -> set[int]:
     return chosen
 
 
-# ---------------------------------------------------------------------- before any differences
-
-
-def _the_same_twice(subject: Subject) -> list[np.ndarray]:
-    """The outputs, of a function that has the same ones at every call and writes to no input."""
-    before = [(label, x.copy()) for label, x in subject.watched()]
-    once, again = subject.outputs(), subject.outputs()
-    _raise_if_written(subject, before, "the function")
-    if len(once) != len(again) or not all(map(_same_bits, once, again)):
-        raise failed(
-            "nondeterministic",
-            subject.name,
-            "two calls with the same inputs gave two values; if it draws random numbers, make it "
-            "draw the same ones each time (for a Module with dropout: .eval())",
-        )
-    for i, y in enumerate(once):
-        if not np.isfinite(y).all():
-            bad = tuple(int(k) for k in np.argwhere(~np.isfinite(y))[0])
-            raise failed(
-                "value",
-                subject.name,
-                f"output {i} is {y[bad]} at index {bad}; there is no derivative of that, so move "
-                "the inputs into the function's domain",
-            )
-    return once
-
-
-def _same_bits(a: np.ndarray, b: np.ndarray) -> bool:
-    return a.shape == b.shape and a.tobytes() == b.tobytes()
-
-
-def _raise_if_written(subject: Subject, before: list[tuple[str, np.ndarray]], who: str) -> None:
-    for (label, old), (_, new) in zip(before, subject.watched(), strict=True):
-        if not _same_bits(old, new):
-            raise failed(
-                "mutation", subject.name, f"{who} wrote into {label}; copy it first", where=label
-            )
-
-
-def _clean_gradients(subject: Subject, cotangents: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The gradients, the same bits each time, and sharing memory with nothing."""
-    before = [(label, x.copy()) for label, x in subject.watched()]
-    first = subject.gradients(cotangents)
-    _raise_if_written(subject, before, "the backward")
-    for i, (leaf, g) in enumerate(zip(subject.leaves, first, strict=True)):
-        shared = [(label, x) for label, x in subject.watched()]
-        shared += [(f"the gradient of {subject.leaves[j].name}", first[j]) for j in range(i)]
-        for label, array in shared:
-            if np.shares_memory(g, array):
-                raise failed(
-                    "aliasing",
-                    subject.name,
-                    f"the gradient of {leaf.name} shares memory with {label}: what is added to "
-                    "the one changes the other; return a copy",
-                    where=leaf.name,
-                )
-    first = [g.copy() for g in first]
-    for leaf, g, again in zip(subject.leaves, first, subject.gradients(cotangents), strict=True):
-        if not _same_bits(g, again):
-            raise failed(
-                "nondeterministic",
-                subject.name,
-                f"two backward passes gave two gradients of {leaf.name}; something is kept "
-                "between them, or memory is used that was never written",
-                where=leaf.name,
-            )
-    return first
-
-
 # ------------------------------------------------------------------------------ the comparison
 
 
-def _raise_at_a_kink(
-    subject: Subject, comparisons: Sequence[Comparison], centre: Sequence[np.ndarray]
-) -> None:
-    for c in comparisons:
-        if c.kinks and are_float32(centre) and not are_float32([c.leaf.array]):
+def _raise_if_value_is_narrow(subject: Subject, centre: Sequence[np.ndarray]) -> None:
+    if are_float32(centre) and not are_float32([leaf.array for leaf in subject.leaves]):
+        whole = all(np.array_equal(y, np.round(y)) for y in centre)  # of an argmax, a floor
+        if not whole:
             raise failed(
                 "dtype",
                 subject.name,
                 "the outputs are exact float32 numbers: something inside computes in float32, and "
                 "moves in steps where it should move smoothly",
             )
+
+
+def _raise_at_a_kink(subject: Subject, comparisons: Sequence[Comparison]) -> None:
+    for c in comparisons:
         if c.kinks:
             here = f"index {c.kinks[0]}" if c.elementwise else "a random direction"
             raise failed(
@@ -236,6 +182,23 @@ def _raise_at_a_kink(
                 "move the input away from it",
                 where=c.leaf.name,
                 index=c.kinks[0] if c.elementwise else None,
+            )
+
+
+def _raise_if_drowned(
+    subject: Subject, comparisons: Sequence[Comparison], centre: Sequence[np.ndarray]
+) -> None:
+    for c in comparisons:
+        if c.drowned and c.right[c.drowned[0]]:  # else it is wrong by more than rounding
+            largest = max(float(np.abs(y).max(initial=0.0)) for y in centre)
+            raise failed(
+                "value",
+                subject.name,
+                f"{c.leaf.name}, index {c.drowned[0]}: the outputs are so large (about "
+                f"{largest:.0e}) that rounding hides how they change; take away what is constant, "
+                "or check at smaller values",
+                where=c.leaf.name,
+                index=c.drowned[0],
             )
 
 
@@ -260,19 +223,36 @@ def _raise_if_wrong(
         def line(moves: Any) -> Line:
             return Line(subject.outputs, others, centre, moves)
 
-        return compare_leaf(c.leaf, analytic[i], line, tolerance.once(), None, None).numeric
+        return compare_leaf(c.leaf, analytic[i], line, tolerance.once()).numeric
 
-    cause = ""
-    if c.elementwise:
-        others = {o.leaf.name: o.numeric for j, o in enumerate(comparisons) if j != i}
-        cause = likely_cause(
-            Evidence(
-                c.analytic, c.numeric, c.right, c.leaf.array, others, centre, cotangents,
-                with_cotangents, numeric_with,
-            )
-        )  # fmt: skip
-    index, exact, numeric, relative = c.worst_entry()
-    unit = "entries" if all(o.elementwise for o in comparisons) else "entries and directions"
+    others = {
+        o.leaf.name: (o.numeric, bool(o.right.all()))
+        for j, o in enumerate(comparisons)
+        if j != i and o.elementwise
+    }
+    seen = c
+    if not c.elementwise and c.leaf.array.size <= WORTH_ALL:
+
+        def line(moves: Any) -> Line:
+            return Line(subject.outputs, cotangents, centre, moves)
+
+        seen = compare_leaf(c.leaf, analytic[i], line, tolerance.once())
+    evidence = Evidence(
+        seen.analytic,
+        seen.numeric,
+        seen.right,
+        c.leaf.array if seen.elementwise else None,
+        others,
+        centre,
+        cotangents,
+        with_cotangents,
+        numeric_with,
+    )
+    cause = likely_cause(evidence)
+    index, exact, numeric = c.worst_entry()
+    relative = _relative(exact, numeric)
+    kinds = {o.elementwise for o in comparisons}
+    unit = "entries" if kinds == {True} else "directions" if kinds == {False} else "comparisons"
     message = (
         f"{sum(int((~o.right).sum()) for o in comparisons)} of "
         f"{sum(o.numeric.size for o in comparisons)} {unit} are wrong; the worst is "
@@ -298,6 +278,27 @@ def _raise_if_wrong(
     )
 
 
+def _raise_if_narrow(
+    subject: Subject, comparisons: Sequence[Comparison], analytic: Sequence[np.ndarray]
+) -> None:
+    """A gradient in which all digits after the seventh are zero is within no tolerance's reach."""
+    for c, g in zip(comparisons, analytic, strict=True):
+        more_than_rounding = float(np.abs(g).max(initial=0.0)) > 1e-9
+        if more_than_rounding and are_float32([g]) and not are_float32([c.numeric]):
+            raise failed(
+                "dtype",
+                subject.name,
+                f"the gradient of {c.leaf.name} holds float32 numbers only, in float64: something "
+                "in the backward narrows it (an astype, an array made without a dtype)",
+                where=c.leaf.name,
+            )
+
+
+def _relative(exact: float, numeric: float) -> float:
+    scale = max(abs(exact), abs(numeric))
+    return abs(exact - numeric) / scale if np.isfinite(scale) and scale else float("inf")
+
+
 # ------------------------------------------------------------------- the two finer tests
 
 
@@ -306,7 +307,9 @@ def _dot_product_test(
 ) -> tuple[str, ...]:
     linear = []
     for leaf, g in zip(subject.leaves, analytic, strict=True):
-        d = cotangent_like(rng, leaf.array.shape)
+        # As long as the leaf is large: else a large x moves too little to show that f bends.
+        size = max(1.0, float(np.abs(leaf.array).mean())) if leaf.array.size else 1.0
+        d = size * cotangent_like(rng, leaf.array.shape)
         along, scale = float(np.sum(g * d)), float(np.abs(g * d).sum())
         error = dot_product_error(line([(leaf.array, d)]), along, scale)
         if error is None:

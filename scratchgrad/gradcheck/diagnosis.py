@@ -24,8 +24,8 @@ class Evidence:
     ----------
     analytic, numeric : the gradient of the leaf, both ways
     right : where the two agree
-    leaf : the value of the leaf
-    others : numeric gradients of the other leaves, by name
+    leaf : the value of the leaf; None if analytic and numeric are along directions
+    others : numeric gradients of the other leaves, by name, and whether those are right
     outputs, cotangents : of the whole function
     with_cotangents : the analytic gradient for other cotangents
     numeric_with : the numeric gradient for other cotangents
@@ -34,8 +34,8 @@ class Evidence:
     analytic: np.ndarray
     numeric: np.ndarray
     right: np.ndarray
-    leaf: np.ndarray
-    others: dict[str, np.ndarray]
+    leaf: np.ndarray | None
+    others: dict[str, tuple[np.ndarray, bool]]
     outputs: Sequence[np.ndarray]
     cotangents: Sequence[np.ndarray]
     with_cotangents: Callable[[Sequence[np.ndarray]], np.ndarray]
@@ -44,11 +44,11 @@ class Evidence:
 
 def likely_cause(evidence: Evidence) -> str:
     """The first cause that explains the evidence, or nothing."""
-    for test in (
-        _not_a_number,
-        _zero,
-        _factor,
+    of_any = (_not_a_number, _zero, _factor)
+    of_entries = (
         _ignores_dy,
+        _factor,
+        _mask_missing,
         _of_another,
         _pointwise_factor,
         _transposed,
@@ -57,7 +57,9 @@ def likely_cause(evidence: Evidence) -> str:
         _overwritten,
         _narrow,
         _one_place,
-    ):
+    )
+    tests = of_any if evidence.leaf is None else (_not_a_number, _zero, *of_entries)
+    for test in tests:
         cause = test(evidence)
         if cause:
             return cause
@@ -67,6 +69,15 @@ def likely_cause(evidence: Evidence) -> str:
 def _same(a: np.ndarray, b: np.ndarray) -> bool:
     size = max(float(np.abs(b).max(initial=0.0)), 1e-300)
     return a.shape == b.shape and bool(np.all(np.abs(a - b) <= CLOSE * size))
+
+
+def _explains(e: Evidence, candidate: np.ndarray) -> bool:
+    """Whether A is the candidate, there too where A and N are small."""
+    if not _same(e.analytic, candidate):
+        return False
+    wrong = ~e.right
+    left, error = np.abs(e.analytic - candidate)[wrong], np.abs(e.analytic - e.numeric)[wrong]
+    return bool(np.all(left <= 0.01 * error))
 
 
 def _not_a_number(e: Evidence) -> str:
@@ -97,10 +108,9 @@ def _factor(e: Evidence) -> str:
     a, n = e.analytic.ravel(), e.numeric.ravel()
     k = float(a @ n / (n @ n))
     # It must explain the error, not only come near: rounding is no factor of 1.0000001.
-    unexplained, error = np.abs(a - k * n).max(), np.abs(a - n).max()
-    if a.size < 2 or abs(k) < 1e-12 or not unexplained <= 0.01 * error or not _same(a, k * n):
+    if a.size < 2 or abs(k) < 1e-12 or not _explains(e, k * e.numeric):
         return ""
-    said = f"off by a constant factor: the gradient is {k:.6g} times what it should be"
+    said = f"off by a constant factor: the gradient is {k:.9g} times what it should be"
     return said + _explained(k, e)
 
 
@@ -112,11 +122,12 @@ def _explained(k: float, e: Evidence) -> str:
         return ", the sign is turned"
     if near(2) or near(0.5):
         return " (a 2 or 1/2 from a derivative, or counted twice or half?)"
-    sizes = sorted({n for y in (*e.outputs, e.leaf) for n in (*y.shape, y.size) if n > 1})
+    arrays = [*e.outputs, *([] if e.leaf is None else [e.leaf])]
+    sizes = sorted({n for y in arrays for n in (*y.shape, y.size) if n > 1})
     for n in sizes:
         for value, words in (
             (n, f"{n}, a size here: a mean in the forward taken for a sum"),
-            (1 / n, f"1/{n}, a size here: a mean where a sum belongs"),
+            (1 / n, f"1/{n}, a size here: a mean where a sum belongs, or a lost factor of {n}"),
             (n**0.5, f"sqrt({n}), a size here: a scale of 1/sqrt({n}) is missing"),
             (n**-0.5, f"1/sqrt({n}), a size here: that scale is applied once too often"),
         ):
@@ -125,15 +136,36 @@ def _explained(k: float, e: Evidence) -> str:
     return ""
 
 
+def _leaf(e: Evidence) -> np.ndarray:
+    """The leaf, where entries are compared."""
+    return e.analytic if e.leaf is None else e.leaf
+
+
+def _mask_missing(e: Evidence) -> str:
+    """Wrong entries that do not matter at all, or that matter and get nothing."""
+    wrong = ~e.right
+    if not e.right.any():
+        return ""
+    if (np.abs(e.numeric[wrong]) <= 1e-3 * np.abs(e.analytic[wrong])).all():
+        return (
+            "a mask is missing: the function does not depend on the wrong entries, and their "
+            "gradient should be zero"
+        )
+    if not e.analytic[wrong].any():
+        return "masked too much: the gradient is zero at entries on which the function depends"
+    return ""
+
+
 def _pointwise_factor(e: Evidence) -> str:
     """A = N times or divided by the output, or the input: an outer factor of the formula."""
-    bases = [("the output", y) for y in e.outputs if y.shape == e.leaf.shape]
-    for words, b in [*bases, ("the input", e.leaf)]:
+    leaf = _leaf(e)
+    bases = [("the output", y) for y in e.outputs if y.shape == leaf.shape]
+    for words, b in [*bases, ("the input", leaf)]:
         if b.size < 2 or not b.all():
             continue
-        if _same(e.analytic, e.numeric / b):
+        if _explains(e, e.numeric / b):
             return f"a factor is missing: every entry should be multiplied by {words}"
-        if _same(e.analytic, e.numeric * b):
+        if _explains(e, e.numeric * b):
             return f"a factor too much: every entry should be divided by {words}"
     return ""
 
@@ -148,9 +180,10 @@ def _ignores_dy(e: Evidence) -> str:
 
 
 def _of_another(e: Evidence) -> str:
-    for name, numeric in e.others.items():
-        if _same(e.analytic, numeric):
-            return f"this is the gradient of {name}: the two are swapped"
+    for name, (numeric, right) in e.others.items():
+        if e.analytic.shape == numeric.shape and _explains(e, numeric):
+            which = "given for both" if right else "the two are swapped"
+            return f"this is the gradient of {name}: {which}"
     return ""
 
 
@@ -162,9 +195,9 @@ def _transposed(e: Evidence) -> str:
         turned = n.transpose(axes)
         if axes == tuple(range(n.ndim)):
             continue
-        if _same(e.analytic, turned):
+        if turned.shape == n.shape and _explains(e, turned):
             return f"transposed: this is the right gradient with its axes in the order {axes}"
-        if turned.shape != n.shape and _same(e.analytic, turned.reshape(n.shape)):
+        if turned.shape != n.shape and _explains(e, turned.reshape(n.shape)):
             return f"transposed to the order {axes} and then reshaped into place, which hides it"
     return ""
 
@@ -185,7 +218,7 @@ def _one_slice_for_the_sum(e: Evidence) -> str:
     if e.analytic.size > 64:
         return ""
     for i, axis, place, masked in _slices(e):
-        if _same(e.analytic, e.numeric_with(masked)):
+        if _explains(e, e.numeric_with(masked)):
             return (
                 f"missing sum over axis {axis} of output {i}: only index {place} of that axis is "
                 "counted; what is broadcast or used many times gets the sum of all its gradients"
@@ -195,19 +228,19 @@ def _one_slice_for_the_sum(e: Evidence) -> str:
 
 def _term_missing(e: Evidence) -> str:
     """A - N is, along one axis, a constant, or a constant times the output or the input."""
-    difference = e.analytic - e.numeric
-    ones = np.ones_like(e.leaf)
-    like = [y for y in e.outputs if y.shape == e.leaf.shape]
+    difference, leaf = e.analytic - e.numeric, _leaf(e)
+    ones = np.ones_like(leaf)
+    like = [y for y in e.outputs if y.shape == leaf.shape]
     bases = [
         ("something constant", [ones]),
         *(("the output times something constant", [y]) for y in like),
-        ("the input times something constant", [e.leaf]),
-        ("the input times a constant, plus another", [ones, e.leaf]),
+        ("the input times something constant", [leaf]),
+        ("the input times a constant, plus another", [ones, leaf]),
     ]
     for words, basis in bases:
-        for axis, n in enumerate(e.leaf.shape):
+        for axis, n in enumerate(leaf.shape):
             # As many lines as may not fit by chance: longer than the basis has members.
-            if n > len(basis) + (e.leaf.size == n) and _spanned(difference, basis, axis):
+            if n > len(basis) + (leaf.size == n) and _spanned(difference, basis, axis):
                 return (
                     f"a term is missing or too much: the error is {words} along axis {axis}, as "
                     "when a sum or a mean over that axis is left out (softmax, a norm)"
@@ -230,7 +263,7 @@ def _spanned(difference: np.ndarray, basis: list[np.ndarray], axis: int) -> bool
 def _overwritten(e: Evidence) -> str:
     """Wrong entries hold one value of dy, where several belong."""
     wrong = ~e.right
-    if not e.right.any() and any(y.shape == e.leaf.shape for y in e.outputs):
+    if not e.right.any() and any(y.shape == _leaf(e).shape for y in e.outputs):
         return ""  # each entry is used once: it is dy itself that came back
     dys = np.concatenate([c.ravel() for c in e.cotangents])
     found = np.isin(e.analytic[wrong], dys)

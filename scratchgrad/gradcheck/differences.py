@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 SHRINK = 10.0
-RUNGS = 4  # h, h/10, h/100, h/1000; more where x is large and h with it
+RUNGS = 12  # h, h/10, h/100, ...: as long as rounding does not drown the change
 EPS = float(np.finfo(np.float64).eps)
 STEADY = 1e-5  # two central differences that agree so well leave an error far below 1e-7
 KINK = 1e-2  # a jump of the slope smaller than this part of the slope is not seen
@@ -31,9 +31,15 @@ Outputs = Callable[[], list[np.ndarray]]
 
 @dataclass(frozen=True)
 class Slope:
-    """A numeric derivative; nan where none could be formed."""
+    """A numeric derivative; nan where none could be formed.
+
+    ``noise`` is what the rounding of the outputs may add, ``still`` what that of outputs which
+    did not move at all may hide.
+    """
 
     value: float
+    noise: float = 0.0
+    still: float = 0.0
     kink: bool = False
 
 
@@ -85,6 +91,11 @@ class Line:
             for (array, d), old in zip(self.moves, kept, strict=False):
                 array[d if isinstance(d, tuple) else ...] = old
 
+    @property
+    def whole(self) -> float:
+        """The size of y . c: the sum of |y c|."""
+        return self.size(self.centre)
+
     def _magnitude(self) -> float:
         """Of what is moved, if above 1: steps grow with it."""
         array, d = self.moves[0]
@@ -103,41 +114,51 @@ class Line:
         """The sum of |y c|: what the rounding of y . c is relative to."""
         return float(np.abs(y) @ np.abs(self.c))
 
-    def slope(self, step: float, floor: float, accept: Callable[[float], bool]) -> Slope:
+    def slope(self, step: float, floor: float, accept: Callable[[float, float], bool]) -> Slope:
         """The derivative at s = 0, along one leaf.
 
         The step shrinks until the two central differences agree well, no kink is in sight, and
-        the value is one that the caller accepts; if no step does it all, the steadiest value is
+        the value is one that the caller accepts; if no step does it all, the surest value is
         returned, and a kink is reported if it was in sight at the smallest steps too.
 
-        ``floor`` is the size below which a derivative counts as zero.
+        ``floor`` is the size below which a derivative counts as zero; ``accept`` is asked about a
+        value and its noise.
         """
-        found: list[tuple[float, float]] = []  # (how unsteady, value)
+        found: list[tuple[float, float, float]] = []  # (how unsure, value, noise)
         kinks: list[bool] = []
-        magnitude = self._magnitude()
+        magnitude, sizes, still = self._magnitude(), np.abs(self.centre * self.c), 0.0
         for rung in range(RUNGS + math.ceil(math.log10(magnitude))):
             h = self._representable(magnitude * step / SHRINK**rung)
             if h == 0:
                 break
             a, b, d, e = (self.at(k * h) for k in (-2, -1, 1, 2))
-            answers = _QUESTIONS @ np.stack([a, b, self.centre, d, e]) @ self.c / h
+            moved = (a != b) | (b != d) | (d != e)
+            points = np.stack([a, b, self.centre, d, e])[:, moved]
+            answers = _QUESTIONS @ points @ self.c[moved] / h
             near, far, bend, left, right = answers.tolist()
             if not (math.isfinite(near) and math.isfinite(far)):
                 continue
             value = (4 * near - far) / 3
             scale = max(abs(near), abs(far), floor)
-            unsteady = abs(near - far)
+            noise = 4 * EPS * float(sizes[moved].sum()) / h
+            if not found:
+                still = 4 * EPS * float(sizes[~moved].max(initial=0.0)) / h
+            unsure = abs(near - far)
             # A jump that is odd about x leaves the fourth difference 0, but not these two alike.
-            bent = max(abs(bend), unsteady) - 16 * EPS * self.size(self.centre) / h
+            bent = max(abs(bend), unsure) - 4 * noise
             kinks.append(bent > KINK * max(scale, abs(left), abs(right)))
             if found:
-                unsteady = min(unsteady, abs(value - found[-1][1]))
-            found.append((unsteady, value))
-            if unsteady <= STEADY * scale and not kinks[-1] and accept(value):
-                return Slope(value)
+                unsure = min(unsure, abs(value - found[-1][1]))
+            found.append((unsure + noise, value, noise))
+            # With the noise of the longest step: that of shorter ones would excuse anything.
+            if unsure <= STEADY * scale and not kinks[-1] and accept(value, found[0][2]):
+                return Slope(value, noise, still)
+            if rung >= 3 and noise > STEADY * scale:
+                break  # smaller steps show more rounding, not more of f
         if not found:
             return Slope(math.nan)
-        return Slope(min(found)[1], kink=all(kinks[-2:]))
+        _, value, noise = min(found)
+        return Slope(value, noise, still, kink=all(kinks[-2:]))
 
 
 def flat(arrays: Sequence[np.ndarray]) -> np.ndarray:
@@ -169,22 +190,32 @@ def taylor_slope(
     """How fast |f(x + h d) - f(x) - h g . d| falls, as a power of h; and g . d's share of it.
 
     With the right g the rest begins with h² f''/2: the power is 2, or more where f'' is zero. A
-    wrong g leaves h times its error, which wins as h falls: 1. None: the rest is only rounding, so
-    f is linear along d and g . d is right.
+    wrong g leaves h times its error, which wins as h falls: 1. So does a kink between x and
+    x + h d, but it is gone once h is shorter than the way there. None: the rest is only rounding,
+    so f is linear along d and g . d is right.
 
     ``scale`` is the size of the single terms of g . d, of which 1e-9 is taken for rounding, and
     ``rounded`` that of the terms of g . x, for x + h d is rounded too.
     """
     noise = 200 * EPS * max(line.size(line.centre) + rounded, 1e-3)
-    points = []
-    for h in (1e-2 / 4**k for k in range(6)):
-        rest = line.combine((1, line.at(h)), (-1, line.centre)) - h * derivative
-        if math.isfinite(rest) and abs(rest) > max(noise, 1e-9 * h * scale):
-            points.append((h, abs(rest)))
-    if len(points) < 2:
-        return None, 0.0
-    (h1, r1), (h2, r2) = points[-2:]
-    return math.log(r1 / r2) / math.log(h1 / h2), r2 / h2
+    points: list[tuple[float, float]] = []
+    slope = None
+    for k in range(13):  # h = 1e-2 to 6e-10; beyond the sixth only on suspicion
+        h = 1e-2 / 4**k
+        rest = abs(line.combine((1, line.at(h)), (-1, line.centre)) - h * derivative)
+        if not math.isfinite(rest):
+            continue
+        if rest <= max(noise, 1e-9 * h * scale):
+            if slope is not None and slope < 1.8 and points[-1][1] / 4 > 4 * noise:
+                return None, 0.0  # gone all at once: what was left was a kink further off
+            break
+        points.append((h, rest))
+        if len(points) > 1:
+            (h1, r1), (h2, r2) = points[-2:]
+            slope = math.log(r1 / r2) / math.log(h1 / h2)
+            if k >= 5 and slope >= 1.8:
+                break
+    return slope, points[-1][1] / points[-1][0] if points else 0.0
 
 
 # ------------------------------------------------------------------------------ dot-product test

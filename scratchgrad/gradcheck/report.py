@@ -48,7 +48,7 @@ class Failure:
     Attributes
     ----------
     kind : "gradient", "taylor", "dot-product", "kink", "value", "nondeterministic", "mutation",
-        "aliasing", "dtype", "shape" or "integer"
+        "aliasing", "dtype", "shape", "integer", or "call": there is nothing to check
     name : what was checked
     where : the input or parameter, as "input 0 (x)" or "parameter weight"
     index : of the worst entry, where there is one

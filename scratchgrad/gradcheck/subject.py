@@ -64,7 +64,7 @@ class Subject(ABC):
                     )
                 kept.append(y.copy())  # a view of an input would move with it
         if not kept:
-            raise failed("dtype", self.name, "no output holds floats, so there is no gradient")
+            raise failed("call", self.name, "no output holds floats, so there is no gradient")
         return kept
 
 
@@ -86,7 +86,7 @@ class TensorSubject(Subject):
         self.leaves = [Leaf(label, x.writable()) for label, x in named]
         self.labels = labels
         if not self.leaves:
-            raise failed("dtype", self.name, "no input is float64, so there is no gradient")
+            raise failed("call", self.name, "no input is float64, so there is no gradient")
 
     def outputs(self) -> list[np.ndarray]:
         with no_grad():
@@ -98,9 +98,10 @@ class TensorSubject(Subject):
             for x in self.variables:
                 x.grad = None
             ys = [y for y in self._call() if y._array.dtype.kind == "f"]
-            for y, c in zip(ys, cotangents, strict=True):
-                if y.requires_grad:
-                    y.backward(c, retain_graph=True)
+            with self._told():
+                for y, c in zip(ys, cotangents, strict=True):
+                    if y.requires_grad:
+                        y.backward(c, retain_graph=True)
             return [np.zeros(x.shape) if x.grad is None else x.grad for x in self.variables]
         finally:
             for x, gradient in zip(self.variables, before, strict=True):
@@ -112,16 +113,35 @@ class TensorSubject(Subject):
         return inputs + [(leaf.name, leaf.array) for leaf in self.leaves]
 
     def _call(self) -> tuple[Any, ...]:
-        ys = tuple(y for y in _as_tuple(self.fn(*self.inputs)) if y is not None)
+        with self._told():
+            ys = tuple(y for y in _as_tuple(self.fn(*self.inputs)) if y is not None)
         for y in ys:
             if not isinstance(y, Variable):
                 raise failed(
-                    "dtype",
+                    "call",
                     self.name,
                     "expected the function to return a Tensor or a tuple of them, received "
                     f"{type(y).__name__}; for plain NumPy functions pass a pair (forward, vjp)",
                 )
         return ys
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Two errors of the engine, in words that fit a check."""
+        try:
+            yield
+        except ValueError as error:
+            if "read-only" not in str(error):
+                raise
+            message = f"an operation wrote into its input or into dy ({error}); copy it first"
+            raise failed("mutation", self.name, message) from error
+        except DtypeError as error:
+            if "float dtype" not in str(error):
+                raise
+            raise DtypeError(
+                f"{error}. Inside a check all is float64: pass a layer itself, and its parameters "
+                "are widened for it; make constants float64"
+            ) from error
 
 
 def _array(x: Any) -> Any:
@@ -134,7 +154,8 @@ def _wanted(x: Any) -> bool:
 
 def _parameters(fn: Any) -> dict[str, Any]:
     """Those of a Module; known by its method, for modules live in a room above this one."""
-    return dict(fn.named_parameters()) if hasattr(fn, "named_parameters") else {}
+    is_module = hasattr(fn, "named_parameters") and not isinstance(fn, type)
+    return dict(fn.named_parameters()) if is_module else {}
 
 
 def _as_leaves(inputs: Sequence[Any]) -> list[Any]:
@@ -156,7 +177,12 @@ def _checked_array(x: Any, i: int) -> np.ndarray | None:
     if isinstance(array, (float, np.floating)):
         array = np.asarray(array)
     if isinstance(array, (list, tuple)) and array and _is_numbers(array):
-        array = np.asarray(array)
+        try:
+            array = np.asarray(array)
+        except ValueError:
+            raise DtypeError(
+                f"gradcheck: input {i} is a list with rows of unequal length"
+            ) from None
     if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
         return None
     if array.dtype != np.float64:
@@ -213,7 +239,7 @@ class PairSubject(Subject):
         ]
         self.leaves = [Leaf(labels[i], arrays[i]) for i in self.places]
         if not self.leaves:
-            raise failed("dtype", self.name, "no input is float64, so there is no gradient")
+            raise failed("call", self.name, "no input is float64, so there is no gradient")
 
     def outputs(self) -> list[np.ndarray]:
         return self._kept([np.asarray(y) for y in _as_tuple(self.forward(*self.inputs))])
@@ -305,6 +331,11 @@ def make_subject(fn: Any, inputs: Sequence[Any]) -> Subject:
                 f"received a {type(fn).__name__} of {len(fn)}"
             )
         return PairSubject(fn[0], fn[1], inputs)
+    if isinstance(fn, type):
+        raise ConfigError(
+            f"gradcheck: expected a function, a layer or a pair, received the class "
+            f"{fn.__name__}; make one: {fn.__name__}(...)"
+        )
     if not callable(fn):
         raise ConfigError(
             "gradcheck: expected a function, a Module or a pair (forward, vjp) of functions, "

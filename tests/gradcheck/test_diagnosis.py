@@ -143,6 +143,30 @@ CAUSES: dict[str, tuple[Any, Any, list[Any], str]] = {
         [X],
         "the error is the input times a constant, plus another along axis 1",
     ),
+    "mask missing": (
+        lambda x: np.maximum(x, 0),
+        lambda dy, x: dy * 1,
+        [X],
+        "a mask is missing: the function does not depend on the wrong entries",
+    ),
+    "masked too much": (
+        np.sin,
+        lambda dy, x: dy * np.cos(x) * np.tri(3, 4, 2),
+        [X],
+        "masked too much: the gradient is zero at entries on which the function depends",
+    ),
+    "dy forgotten in a loss": (
+        lambda x: (x * x).sum(),
+        lambda dy, x: 2 * x,
+        [X],
+        "the backward does not use dy",
+    ),
+    "given twice": (
+        lambda a, b: a * b,
+        lambda dy, a, b: (dy * b, dy * b),
+        [X, X + 1],
+        r"this is the gradient of input 0 \(a\): given for both",
+    ),
     "overwritten": (
         lambda x, ids: x[ids],
         gather_overwriting,
@@ -181,6 +205,10 @@ def test_no_cause_is_named_that_is_not_there() -> None:
         with pytest.raises(GradcheckError) as caught:
             sg.gradcheck((np.sin, lambda dy, x, noise=noise: dy * np.cos(x) * noise), [X])
         assert caught.value.failure.cause == ""
+        x = np.where(X > 1, 0, X)  # nothing can be divided by this
+        with pytest.raises(GradcheckError) as caught:
+            sg.gradcheck((np.cos, lambda dy, x, noise=noise: dy * (noise - np.sin(x))), [x])
+        assert caught.value.failure.cause == ""
 
 
 def test_the_failure_holds_the_parts_of_the_message() -> None:
@@ -210,3 +238,26 @@ def test_a_gradient_that_is_transposed_in_shape_is_told() -> None:
         sg.gradcheck((np.sin, lambda dy, x: (dy * np.cos(x)).T), [X])
     with pytest.raises(GradcheckError, match=r"received \(5,\)$"):
         sg.gradcheck((np.sin, lambda dy, x: np.ones(5)), [X])
+
+
+LARGE = np.random.default_rng(0).normal(size=(40, 40))
+
+
+@pytest.mark.parametrize(
+    ("vjp", "says"),
+    [
+        (lambda dy, a, b: (dy @ b.T, dy.T @ a), "transposed"),
+        (lambda dy, a, b: (dy @ b.T, -a.T @ dy), "-1 times"),
+    ],
+)
+def test_the_cause_of_a_large_one_is_found_by_comparing_it_whole(vjp: Any, says: str) -> None:
+    with pytest.raises(GradcheckError, match=f"8 of 16 directions are wrong.*{says}") as caught:
+        sg.gradcheck((lambda a, b: a @ b, vjp), [LARGE, LARGE + 1])
+    assert caught.value.failure.where == "input 1 (b)"
+
+
+def test_of_a_very_large_one_a_factor_and_zero_are_told() -> None:
+    x = np.random.default_rng(0).normal(size=(100, 100))
+    for vjp, says in ((lambda dy, x: 2 * dy * np.cos(x), "2 times"), (lambda dy, x: 0 * x, "zero")):
+        with pytest.raises(GradcheckError, match=f"8 of 8 directions are wrong.*{says}"):
+            sg.gradcheck((np.sin, vjp), [x])

@@ -3,6 +3,7 @@
 from tests.planted.bug import Bug
 
 CHECK = "gradcheck/check.py"
+MANNERS = "gradcheck/manners.py"
 COMPARE = "gradcheck/compare.py"
 DIFFERENCES = "gradcheck/differences.py"
 SUBJECT = "gradcheck/subject.py"
@@ -24,8 +25,8 @@ BUGS = [
     Bug(
         "checker_lets_nan_pass",
         COMPARE,
-        was="return error <= self.atol + self.rtol * scale  # False for nan",
-        becomes="return not error > self.atol + self.rtol * scale",
+        was="return error <= self.atol + self.rtol * scale + noise  # False for nan",
+        becomes="return not error > self.atol + self.rtol * scale + noise",
         caught_by=CHECKS + "test_a_planted_bug_is_caught[nan]",
         lesson="Every comparison with nan is False: ask whether it is right, not whether wrong.",
     ),
@@ -64,8 +65,8 @@ BUGS = [
     Bug(
         "checker_taylor_without_the_gradient",
         DIFFERENCES,
-        was="(-1, line.centre)) - h * derivative",
-        becomes="(-1, line.centre))",
+        was="(-1, line.centre)) - h * derivative)",
+        becomes="(-1, line.centre)))",
         caught_by=CHECKS
         + "test_a_linear_function_has_no_remainder_and_passes_the_dot_product_test",
         lesson="What is left out is then of first order for every gradient.",
@@ -81,8 +82,8 @@ BUGS = [
     Bug(
         "checker_blind_to_kinks",
         DIFFERENCES,
-        was="return Slope(min(found)[1], kink=all(kinks[-2:]))",
-        becomes="return Slope(min(found)[1])",
+        was="return Slope(value, noise, still, kink=all(kinks[-2:]))",
+        becomes="return Slope(value, noise, still)",
         caught_by=(
             CHECKS + "test_a_kink_is_told_from_an_error[relu-0.0]",
             CHECKS + "test_a_kink_is_told_from_an_error[abs-0.0]",
@@ -92,8 +93,8 @@ BUGS = [
     Bug(
         "checker_takes_every_mistake_for_a_kink",
         DIFFERENCES,
-        was="return Slope(min(found)[1], kink=all(kinks[-2:]))",
-        becomes="return Slope(min(found)[1], kink=True)",
+        was="return Slope(value, noise, still, kink=all(kinks[-2:]))",
+        becomes="return Slope(value, noise, still, kink=True)",
         caught_by=CHECKS + "test_a_wrong_gradient_away_from_kinks_is_no_kink",
         lesson="A mistake must not take shelter in 'not differentiable here'.",
     ),
@@ -115,7 +116,7 @@ BUGS = [
     ),
     Bug(
         "checker_runs_backward_once",
-        CHECK,
+        MANNERS,
         was="first, subject.gradients(cotangents), strict=True)",
         becomes="first, first, strict=True)",
         caught_by=CHECKS + "test_a_backward_that_differs_the_second_time_is_refused",
@@ -124,7 +125,7 @@ BUGS = [
     Bug(
         "checker_forgets_parameters",
         SUBJECT,
-        was='return dict(fn.named_parameters()) if hasattr(fn, "named_parameters") else {}',
+        was="return dict(fn.named_parameters()) if is_module else {}",
         becomes="return {}",
         caught_by=(
             SUBJECTS + "test_every_parameter_of_a_module_is_checked_by_name",
@@ -142,7 +143,7 @@ BUGS = [
     ),
     Bug(
         "checker_allows_shared_memory",
-        CHECK,
+        MANNERS,
         was="if np.shares_memory(g, array):",
         becomes="if g is array:",
         caught_by=SUBJECTS + "test_two_gradients_in_one_memory_are_refused",
