@@ -249,3 +249,13 @@ def test_the_final_rate_follows_a_smaller_peak():
     assert resolve("char", {"lr": 1e-5})[1].min_lr == pytest.approx(1e-6)
     assert resolve("char", {"lr": 1e-2})[1].min_lr == 1e-4
     assert resolve("char", {"lr": 1e-5, "min_lr": 0.0})[1].min_lr == 0
+
+
+def test_a_restored_trainer_takes_the_same_next_step():
+    first, second = make(), make()
+    for _ in range(3):
+        first.train_step()
+    model, optimizer = snapshot(first)
+    second.restore(first.step, model, optimizer, first.state())
+    assert second.train_step() == first.train_step()
+    assert same(snapshot(first), snapshot(second))
