@@ -21,6 +21,7 @@ import numpy as np
 
 try:
     from hypothesis import given
+    from hypothesis import settings as hypothesis_settings
     from hypothesis import strategies as st
 except ImportError as error:  # pragma: no cover
     raise ImportError("scratchgrad.testing needs Hypothesis: pip install hypothesis") from error
@@ -28,6 +29,7 @@ except ImportError as error:  # pragma: no cover
 from scratchgrad.cases import draw
 from scratchgrad.cases.choices import Choices
 from scratchgrad.cases.draw import LAYOUTS, laid_out
+from scratchgrad.errors import ConfigError
 from scratchgrad.gradcheck import gradcheck
 from scratchgrad.gradcheck.differences import cotangent_like
 from scratchgrad.tensor import Tensor
@@ -124,6 +126,10 @@ def arrays(
     ``values`` are ``low`` and ``high``, the magnitudes (0.2 to 2), and ``signs``, whether of
     either sign. No two are tied and none is near 0, where abs, relu or max have a kink.
     """
+    if shape is not None and not isinstance(shape, (tuple, st.SearchStrategy)):
+        raise ConfigError(
+            f"arrays: expected a shape as a tuple, or a strategy for one, received {shape!r}"
+        )
     return _arrays([shapes() if shape is None else shape], values).map(lambda group: group[0])
 
 
@@ -183,6 +189,7 @@ def check_op(
     values: dict[str, Any] | None = None,
     rtol: float = 1e-10,
     rtol32: float = 1e-5,
+    profile: hypothesis_settings | None = None,
     **settings: st.SearchStrategy[Any],
 ) -> Callable[[Callable[..., Any]], Callable[[], None]]:
     """Make a property test of an op; what is decorated is its reference, in plain NumPy.
@@ -200,7 +207,9 @@ def check_op(
         that are not among the settings.
     values : ``low``, ``high`` and ``signs`` of the default inputs; see ``arrays``
     rtol, rtol32 : how near float64 is to the reference, and float32 to float64, relative to the
-        largest number of a result
+        largest number of a result; gradients in float32 may be ten times further off
+    profile : Hypothesis's ``settings(...)`` for this test, which is why they are not stacked on it
+        There is no deadline, whatever it says: a first call may compile for seconds.
     settings : strategies for the other arguments, by name
 
     Returns
@@ -219,12 +228,28 @@ def check_op(
     >>> test_damp()
     """
 
+    if not callable(op):
+        raise ConfigError(f"check_op: expected a function, received {type(op).__name__}")
+    if inputs is not None and values is not None:
+        raise ConfigError("check_op: values are for the default inputs; received inputs as well")
+    for name, strategy in {"inputs": inputs, **settings}.items():
+        if strategy is not None and not isinstance(strategy, st.SearchStrategy):
+            raise ConfigError(
+                f"check_op: expected a strategy for {name}, received {type(strategy).__name__}; "
+                "for one value write st.just(value)"
+            )
+
     def decorate(reference: Callable[..., Any]) -> Callable[[], None]:
         names = [n for n in inspect.signature(reference).parameters if n not in settings]
         strategy = inputs
+        if strategy is None and not names:
+            raise ConfigError(
+                "check_op: the reference takes no array, so there is no input to draw"
+            )
         if strategy is None:
             strategy = broadcastable_arrays(len(names), **(values or {}))
 
+        @hypothesis_settings(profile, deadline=None)
         @given(strategy, st.fixed_dictionaries(settings), layouts(), rngs)
         def test(group: Any, chosen: Any, layout: str, rng: np.random.Generator) -> None:
             group = tuple(group) if isinstance(group, (tuple, list)) else (group,)

@@ -12,19 +12,26 @@ from typing import Any
 import numpy as np
 
 from scratchgrad.cases.choices import Choices
+from scratchgrad.errors import ConfigError
 
 LAYOUTS = ("contiguous", "transposed", "strided", "reversed")
 
 
 def side(choose: Choices, low: int = 0, high: int = 4) -> int:
     """The size of an axis; 0 and 1 come, but seldom: an empty array proves little."""
-    return choose.one_of([n for n in (2, 3, 4, 5, 2, 3, 4, 5, 1, 0) if low <= n <= high])
+    usual = [n for n in (2, 3, 4, 5, 2, 3, 4, 5, 1, 0) if low <= n <= high]
+    return choose.one_of(usual or range(low, high + 1))
 
 
 def shape_of(
     choose: Choices, min_dims: int = 0, max_dims: int = 3, min_side: int = 0, max_side: int = 4
 ) -> tuple[int, ...]:
     """Any number of axes, of any sizes: see ``side``."""
+    if not (0 <= min_dims <= max_dims and 0 <= min_side <= max_side):
+        raise ConfigError(
+            f"shapes: expected 0 <= min <= max, received {min_dims} to {max_dims} axes of size "
+            f"{min_side} to {max_side}"
+        )
     ndim = choose.one_of(range(max_dims, min_dims - 1, -1))
     return tuple(side(choose, min_side, max_side) for _ in range(ndim))
 
@@ -81,6 +88,8 @@ def numbers(
     signs: bool = True,
 ) -> tuple[np.ndarray, ...]:
     """Float64 arrays whose numbers all differ in magnitude: from low to high, of either sign."""
+    if not low < high:
+        raise ConfigError(f"numbers: expected low below high, received {low} and {high}")
     sizes = [int(np.prod(shape)) for shape in shapes]
     n = max(sum(sizes), 1)
     slots = rng.permutation(n) + rng.uniform(0.3, 0.7, n)  # at least 0.6 of a slot apart
@@ -93,6 +102,8 @@ def numbers(
 
 def laid_out(array: np.ndarray, layout: str) -> np.ndarray:
     """A fresh array of the same values with other strides."""
+    if layout not in LAYOUTS:
+        raise ConfigError(f"laid_out: expected one of {', '.join(LAYOUTS)}, received {layout!r}")
     if layout == "transposed":
         return array.T.copy().T
     if layout == "strided":

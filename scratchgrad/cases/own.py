@@ -37,13 +37,15 @@ class OwnRow:
         ]
         try:
             return gradcheck(self.fn, inputs)
-        except GradcheckError:
+        except GradcheckError as error:
+            if error.failure.kind == "call":
+                raise DataError(str(error)) from error
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             given = ", ".join(str(shape) for _, shape in self.inputs)
             raise DataError(
-                f"{self.name}: {_told(error)} (called with inputs of shape {given}; "
-                "--inputs says others)"
+                f"{self.name}: {_told(error)} (called with inputs of shape {given}, as --inputs "
+                "says or by default)"
             ) from error
 
 
@@ -131,6 +133,8 @@ def _layer(made: Any, name: str) -> nn.Module:
                 f"{name}: it must be made without arguments ({error}); name a function that "
                 "returns the layer"
             ) from error
+        except (Exception, SystemExit) as error:
+            raise DataError(f"{name}: {_told(error)}") from error
     if not isinstance(made, nn.Module):
         raise ConfigError(f"{name}: expected a Module, received {type(made).__name__}")
     return made
@@ -153,6 +157,8 @@ def _shape(text: str) -> tuple[int | None, tuple[int, ...]]:
         limit = int(below) if colon else None
     except ValueError:
         shape, limit = (-1,), None
+    if 0 in shape:
+        raise ConfigError(f"--inputs: {text} holds nothing, so nothing would be compared")
     if min(shape, default=0) < 0 or (limit is not None and limit < 1):
         raise ConfigError(
             "--inputs: expected shapes as 3x4, or 50:2x8 for ids below 50, or 0d, received "

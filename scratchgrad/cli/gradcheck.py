@@ -38,9 +38,15 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="operations and layers")
     own = parser.add_mutually_exclusive_group()
     own.add_argument(
-        "--file", metavar="PATH:FN", help="check this function of yours (or forward,vjp) instead"
+        "--file",
+        metavar="PATH:FN",
+        help="check this function of yours, or forward,vjp (default: the package's own)",
     )
-    own.add_argument("--module", metavar="PATH:NAME", help="check this layer of yours instead")
+    own.add_argument(
+        "--module",
+        metavar="PATH:NAME",
+        help="check this layer of yours (default: the package's own)",
+    )
     parser.add_argument(
         "--inputs",
         nargs="+",

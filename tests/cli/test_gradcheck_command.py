@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import scratchgrad as sg
 from scratchgrad import cases
 from scratchgrad.cases.call import Call, Entry
 from scratchgrad.cli import main
@@ -49,6 +50,12 @@ def gather_vjp(dy, ids, table):
 def needs_positive(x):
     raise ValueError("the third axis is missing")
 
+def leaves(x):
+    raise SystemExit(0)
+
+def none(x):
+    return {}
+
 number = 3
 """
 
@@ -70,6 +77,10 @@ class Broken(Gate):
 class Sized(sg.nn.Module):
     def __init__(self, width):
         super().__init__()
+
+class Unmade(sg.nn.Module):
+    def __init__(self):
+        raise RuntimeError("not today")
 
 def sized():
     return sg.nn.Linear(4, 2)
@@ -203,6 +214,10 @@ def test_a_wrong_layer_names_the_parameter(at: Path, capsys: Any) -> None:
         (["--file", "my_ops.py:swish,forward,vjp"], "expected one name, or forward,vjp"),
         (["--file", "my_ops.py:swish", "--inputs", "3by4"], "expected shapes as 3x4"),
         (["--file", "my_ops.py:swish", "--inputs", "3x-4"], "expected shapes as 3x4"),
+        (["--file", "my_ops.py:swish", "--inputs", "0x3"], "0x3 holds nothing"),
+        (["--file", "my_ops.py:leaves"], "SystemExit: 0"),
+        (["--file", "my_ops.py:none"], "received dict"),
+        (["--module", "my_layers.py:Unmade", "--inputs", "2"], "RuntimeError: not today, line"),
         (["--file", "my_ops.py:swish", "--inputs", "0:3"], "expected shapes as 3x4"),
         (["--file", "my_ops.py:swish", "--inputs", "3", "3"], "called with inputs of shape"),
         (["--file", "my_ops.py:needs_positive"], "the third axis is missing, line"),
@@ -230,3 +245,12 @@ def test_a_file_that_fails_is_told_with_its_line(at: Path, capsys: Any) -> None:
     assert says in refused_line(capsys, "--file", "broken.py:y")
     (at / "unparsed.py").write_text("def f(:\n")
     assert "unparsed.py: SyntaxError" in refused_line(capsys, "--file", "unparsed.py:f")
+
+
+def test_a_table_in_which_nothing_is_compared_proves_nothing(
+    capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = Entry(lambda choose: Call((np.ones((0, 3)),)), sg.exp, np.exp)
+    monkeypatch.setitem(cases.OPERATIONS, "exp", entry)
+    _, out = table(capsys, "exp", code=1)
+    assert "nothing was compared: all cases were empty" in out

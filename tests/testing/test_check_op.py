@@ -1,5 +1,6 @@
 """``check_op`` passes what is right and fails for each kind of mistake."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 import scratchgrad as sg
 from scratchgrad import testing
-from scratchgrad.errors import GradcheckError
+from scratchgrad.errors import ConfigError, GradcheckError
 
 quick = settings(max_examples=40, derandomize=True, database=None, phases=[Phase.generate])
 
@@ -71,7 +72,7 @@ def test_integers_among_the_inputs(ids: Any, w: Any) -> Any:
 
 def fails(op: Any, like: Any = reference, **options: Any) -> str:
     """The message of the failure that check_op finds."""
-    test = quick(testing.check_op(op, **{"rate": rates, **options})(like))
+    test = testing.check_op(op, profile=quick, **{"rate": rates, **options})(like)
     with pytest.raises(AssertionError) as caught:
         test()
     return str(caught.value)
@@ -101,7 +102,7 @@ def test_a_gradient_that_is_wrong_for_constants_only_is_found() -> None:
             return sg.tensor(a.numpy() * b.numpy()) + 0 * b
         return a * b
 
-    test = quick(testing.check_op(product)(lambda a, b: a * b))
+    test = testing.check_op(product, profile=quick)(lambda a, b: a * b)
     with pytest.raises(GradcheckError):
         test()
 
@@ -160,3 +161,42 @@ def test_without_hypothesis_the_package_is_whole() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "scratchgrad.testing needs Hypothesis: pip install hypothesis\n"
+
+
+def test_a_slow_first_call_is_no_failure() -> None:
+    """Hypothesis gives a test 0.2 seconds; a kernel may compile for longer."""
+    import time
+
+    slow = [0.5]
+
+    @sg.differentiable
+    def late(x):
+        time.sleep(slow.pop() if slow else 0)
+        return x * 1, lambda dy: dy
+
+    few = settings(quick, max_examples=2)
+    testing.check_op(late, inputs=testing.arrays((2,)), profile=few)(lambda x: x)()
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: testing.check_op(3), "expected a function, received int"),
+        (lambda: testing.check_op(sg.exp, k=2.0), "expected a strategy for k, .* st.just"),
+        (lambda: testing.check_op(sg.exp, inputs=np.ones(3)), "expected a strategy for inputs"),
+        (
+            lambda: testing.check_op(sg.exp, inputs=testing.arrays(), values={"low": 1}),
+            "values are for the default inputs",
+        ),
+        (lambda: testing.check_op(sg.exp)(lambda: 1), "the reference takes no array"),
+        (lambda: testing.arrays(3), "expected a shape as a tuple"),
+        (lambda: testing.arrays((2,), low=3, high=1).example(), "expected low below high"),
+        (lambda: testing.shapes(min_dims=-1).example(), "expected 0 <= min <= max"),
+        (lambda: testing.laid_out(np.ones(2), "fortran"), "expected one of contiguous"),
+    ],
+)
+def test_wrong_use_is_told(make: Any, says: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Hypothesis warns of .example()
+        with pytest.raises(ConfigError, match=says):
+            make()
