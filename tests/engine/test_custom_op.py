@@ -362,6 +362,7 @@ def test_an_operation_without_a_module() -> None:
     [
         (lambda x: x * 2, "received ndarray"),
         (lambda x: (x * 2, None), r"received \(ndarray, NoneType\)"),
+        (lambda x: (x * 2,), r"received \(ndarray\)"),
         (lambda x: (x * 2, (1,)), r"received \(ndarray, tuple\)"),
         (lambda x: (x.sum(-1), x, x), r"received \(ndarray, ndarray, ndarray\)"),
     ],

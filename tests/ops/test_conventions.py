@@ -68,6 +68,12 @@ def test_an_infinite_bound_of_clip_gets_the_gradient_of_what_it_replaced() -> No
 
 
 def test_clip_with_one_bound_or_none() -> None:
+    # A bound that replaces x gets its gradient, whether there is another or not.
+    assert gradients(lambda x, low: sg.clip(x, low), [-1.0, 1.0], [0.0, 0.0]) == [[0, 1], [1, 0]]
+    assert gradients(lambda x, high: sg.clip(x, None, high), [-1.0, 1.0], [0.0, 0.0]) == [
+        [1, 0],
+        [0, 1],
+    ]
     assert gradients(lambda x: sg.clip(x, 0.0), [-1.0, 1.0]) == [[0, 1]]
     assert gradients(lambda x: sg.clip(x, max=0.0), [-1.0, 1.0]) == [[1, 0]]
     assert gradients(lambda x: x.clip(min=-5, max=0.5), [-1.0, 1.0]) == [[1, 0]]
