@@ -32,6 +32,7 @@ from scratchgrad.cases.draw import LAYOUTS, laid_out
 from scratchgrad.errors import ConfigError
 from scratchgrad.gradcheck import gradcheck
 from scratchgrad.gradcheck.differences import cotangent_like
+from scratchgrad.gradcheck.subject import as_tuple
 from scratchgrad.tensor import Tensor
 
 __all__ = [
@@ -288,8 +289,8 @@ def _check(
         return op(*inputs, **settings)
 
     wide = tensors(np.float64, [])
-    ys = _as_tuple(function(*wide))
-    expected = _as_tuple(reference(*group, **settings))
+    ys = as_tuple(function(*wide))
+    expected = as_tuple(reference(*group, **settings))
     if len(ys) != len(expected):
         raise AssertionError(f"{len(ys)} outputs, but the reference has {len(expected)}")
     for i, (y, e) in enumerate(zip(ys, expected, strict=True)):
@@ -314,12 +315,12 @@ def _check_float32(
     rtol32: float,
 ) -> None:
     narrow = tensors(np.float32, floats)
-    ys = _as_tuple(function(*narrow))
+    ys = as_tuple(function(*narrow))
     wide = [  # the same numbers: rounded to float32 first
         Tensor(x.numpy().astype(np.float64), True) if i in floats else x
         for i, x in enumerate(narrow)
     ]
-    expected = _as_tuple(function(*wide))
+    expected = as_tuple(function(*wide))
     for i, (y, e) in enumerate(zip(ys, expected, strict=True)):
         if e.dtype.kind != "f":
             continue
@@ -345,7 +346,3 @@ def _check_float32(
 def _close(a: np.ndarray, b: np.ndarray, rtol: float, what: str) -> None:
     scale = float(np.abs(b).max(initial=1.0))
     np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * scale, err_msg=what)
-
-
-def _as_tuple(outputs: Any) -> tuple[Any, ...]:
-    return tuple(outputs) if isinstance(outputs, (tuple, list)) else (outputs,)

@@ -19,23 +19,18 @@ class Choices(Protocol):
 
     def one_of(self, options: Sequence[T]) -> T:
         """One of the options."""
-        raise NotImplementedError
 
     def integer(self, low: int, high: int) -> int:
         """A whole number, both ends included."""
-        raise NotImplementedError
 
     def flag(self) -> bool:
         """Yes or no."""
-        raise NotImplementedError
 
     def permutation(self, items: Sequence[T]) -> list[T]:
         """The items in some order."""
-        raise NotImplementedError
 
     def rng(self) -> np.random.Generator:
         """A generator, for the numbers inside an array."""
-        raise NotImplementedError
 
 
 class RandomChoices:

@@ -17,7 +17,6 @@ class Provable(Protocol):
 
     def prove(self, choose: Choices) -> GradcheckReport:
         """Draw a case and check it; raise GradcheckError."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from scratchgrad.errors import ConfigError
-from scratchgrad.gradcheck.compare import Comparison, Tolerance, compare_leaf
+from scratchgrad.gradcheck.compare import Comparison, MakeLine, Tolerance, compare_leaf
 from scratchgrad.gradcheck.diagnosis import Evidence, are_float32, likely_cause
 from scratchgrad.gradcheck.differences import (
+    SLOPE,
     Line,
     cotangent_like,
     dot_product_error,
@@ -23,7 +24,6 @@ from scratchgrad.gradcheck.subject import Subject, in_float64, make_subject
 
 WORTH_ALL = 4096  # a wrong leaf of so many entries is compared whole, to tell the cause
 DOT_PRODUCT = 1e-12
-SLOPE = 1.8
 
 
 def gradcheck(
@@ -117,9 +117,7 @@ def _check(
     cotangents = [cotangent_like(rng, y.shape) for y in centre]
     analytic = clean_gradients(subject, cotangents)
 
-    def line(moves: Any) -> Line:
-        return Line(subject.outputs, cotangents, centre, moves)
-
+    line = _lines(subject, cotangents, centre)
     by_entry = _affordable([leaf.array.size for leaf in subject.leaves], max_entries)
     comparisons = [
         compare_leaf(leaf, g, line, tolerance, None if i in by_entry else directions, rng)
@@ -142,6 +140,12 @@ def _check(
         slope=slope,
         linear=linear,
     )
+
+
+def _lines(
+    subject: Subject, cotangents: Sequence[np.ndarray], centre: Sequence[np.ndarray]
+) -> MakeLine:
+    return lambda moves: Line(subject.outputs, cotangents, centre, moves)
 
 
 def _affordable(sizes: Sequence[int], max_entries: int) -> set[int]:
@@ -220,9 +224,7 @@ def _raise_if_wrong(
         return subject.gradients(others)[i]
 
     def numeric_with(others: Sequence[np.ndarray]) -> np.ndarray:
-        def line(moves: Any) -> Line:
-            return Line(subject.outputs, others, centre, moves)
-
+        line = _lines(subject, others, centre)
         return compare_leaf(c.leaf, analytic[i], line, tolerance.once()).numeric
 
     others = {
@@ -232,10 +234,7 @@ def _raise_if_wrong(
     }
     seen = c
     if not c.elementwise and c.leaf.array.size <= WORTH_ALL:
-
-        def line(moves: Any) -> Line:
-            return Line(subject.outputs, cotangents, centre, moves)
-
+        line = _lines(subject, cotangents, centre)
         seen = compare_leaf(c.leaf, analytic[i], line, tolerance.once())
     evidence = Evidence(
         seen.analytic,
@@ -303,7 +302,7 @@ def _relative(exact: float, numeric: float) -> float:
 
 
 def _dot_product_test(
-    subject: Subject, analytic: Sequence[np.ndarray], line: Any, rng: np.random.Generator
+    subject: Subject, analytic: Sequence[np.ndarray], line: MakeLine, rng: np.random.Generator
 ) -> tuple[str, ...]:
     linear = []
     for leaf, g in zip(subject.leaves, analytic, strict=True):
@@ -329,7 +328,7 @@ def _dot_product_test(
 
 
 def _taylor_test(
-    subject: Subject, analytic: Sequence[np.ndarray], line: Any, rng: np.random.Generator
+    subject: Subject, analytic: Sequence[np.ndarray], line: MakeLine, rng: np.random.Generator
 ) -> float | None:
     size = max(1, sum(leaf.array.size for leaf in subject.leaves))
     # One unit direction through all leaves together.

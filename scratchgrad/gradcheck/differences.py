@@ -24,6 +24,7 @@ SHRINK = 10.0
 RUNGS = 12  # h, h/10, h/100, ...: as long as rounding does not drown the change
 EPS = float(np.finfo(np.float64).eps)
 STEADY = 1e-5  # two central differences that agree so well leave an error far below 1e-7
+SLOPE = 1.8  # of a Taylor remainder that counts as 2: the third order shifts it a little
 KINK = 1e-2  # a jump of the slope smaller than this part of the slope is not seen
 
 Outputs = Callable[[], list[np.ndarray]]
@@ -206,14 +207,14 @@ def taylor_slope(
         if not math.isfinite(rest):
             continue
         if rest <= max(noise, 1e-9 * h * scale):
-            if slope is not None and slope < 1.8 and points[-1][1] / 4 > 4 * noise:
+            if slope is not None and slope < SLOPE and points[-1][1] / 4 > 4 * noise:
                 return None, 0.0  # gone all at once: what was left was a kink further off
             break
         points.append((h, rest))
         if len(points) > 1:
             (h1, r1), (h2, r2) = points[-2:]
             slope = math.log(r1 / r2) / math.log(h1 / h2)
-            if k >= 5 and slope >= 1.8:
+            if k >= 5 and slope >= SLOPE:
                 break
     return slope, points[-1][1] / points[-1][0] if points else 0.0
 

@@ -114,7 +114,7 @@ class TensorSubject(Subject):
 
     def _call(self) -> tuple[Any, ...]:
         with self._told():
-            ys = tuple(y for y in _as_tuple(self.fn(*self.inputs)) if y is not None)
+            ys = tuple(y for y in as_tuple(self.fn(*self.inputs)) if y is not None)
         for y in ys:
             if not isinstance(y, Variable):
                 raise failed(
@@ -242,7 +242,7 @@ class PairSubject(Subject):
             raise failed("call", self.name, "no input is float64, so there is no gradient")
 
     def outputs(self) -> list[np.ndarray]:
-        return self._kept([np.asarray(y) for y in _as_tuple(self.forward(*self.inputs))])
+        return self._kept([np.asarray(y) for y in as_tuple(self.forward(*self.inputs))])
 
     def gradients(self, cotangents: Sequence[np.ndarray]) -> list[np.ndarray]:
         dys = [c.copy() for c in cotangents]
@@ -250,7 +250,7 @@ class PairSubject(Subject):
         for dy, c in zip(dys, cotangents, strict=True):
             if not np.array_equal(dy, c):
                 raise failed("mutation", self.name, "the vjp wrote into dy, which others may hold")
-        gradients = _as_tuple(result)
+        gradients = as_tuple(result)
         if len(gradients) == len(self.leaves) and len(gradients) != len(self.inputs):
             by_place: dict[int, Any] = dict(zip(self.places, gradients, strict=True))
         elif len(gradients) == len(self.inputs):
@@ -358,5 +358,6 @@ def _labels(fn: Any, n: int) -> list[str]:
     return [f"input {i} ({names[i]})" if i < len(names) else f"input {i}" for i in range(n)]
 
 
-def _as_tuple(outputs: Any) -> tuple[Any, ...]:
+def as_tuple(outputs: Any) -> tuple[Any, ...]:
+    """One output, or several, always as a tuple."""
     return tuple(outputs) if isinstance(outputs, (tuple, list)) else (outputs,)
