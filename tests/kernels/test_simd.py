@@ -1,0 +1,37 @@
+"""The register tile equals the sum it stands for: any strides, any depth, compiled or not."""
+
+import numpy as np
+import pytest
+
+from scratchgrad.kernels import simd
+from scratchgrad.kernels.jit import kernel
+
+
+@kernel()
+def _one_tile(start, stop, a, b, c, at, add):
+    simd.tile(a, at[0], at[1], at[2], b, at[3], at[4], at[5], c, at[6], at[7], add)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("add", [False, True])
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("K", [0, 1, 2, 37])
+def test_a_tile_is_the_product(dtype, add, transposed, K):
+    rng = np.random.default_rng(K)
+    rows, n = simd.ROWS, simd.columns(dtype)
+    a = rng.standard_normal((K + 1, rows + 3) if transposed else (rows + 3, K + 1)).astype(dtype)
+    b = rng.standard_normal((K + 2, n + 5)).astype(dtype)
+    c = rng.standard_normal((rows + 2, n + 7)).astype(dtype)
+    expected = c.astype(np.float64)
+    left = a.T[1 : 1 + rows, :K] if transposed else a[1 : 1 + rows, :K]
+    product = left.astype(np.float64) @ b[1 : 1 + K, 2 : 2 + n].astype(np.float64)
+    expected[1 : 1 + rows, 3 : 3 + n] = product + (expected[1 : 1 + rows, 3 : 3 + n] * add)
+    ai, ak = (1, rows + 3) if transposed else (K + 1, 1)
+    at = np.array([ai, ai, ak, n + 5 + 2, n + 5, K, n + 7 + 3, n + 7])
+    _one_tile(1, a.reshape(-1), b.reshape(-1), c.reshape(-1), at, add, work=0)
+    # all else in c is as it was: expected holds it
+    np.testing.assert_allclose(c, expected, rtol=30 * np.finfo(dtype).eps, atol=1e-5)
+
+
+def test_a_tile_fills_two_vectors():
+    assert simd.columns(np.float32) * 4 == simd.columns(np.float64) * 8 == 2 * simd.VECTOR
