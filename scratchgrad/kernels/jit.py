@@ -34,6 +34,8 @@ from numba.core.serialize import dumps
 from numba.core.typed_passes import NativeLowering
 from numba.extending import overload
 
+from scratchgrad.kernels import threads
+from scratchgrad.kernels.simd import look
 from scratchgrad.kernels.threads import get_threads, set_threads, share
 
 __all__ = [
@@ -279,3 +281,19 @@ class _Cache(NullCache):
         except Exception:  # unwritable, full: no cache then
             with contextlib.suppress(OSError):
                 temporary.unlink()
+
+
+# -- waiting -----------------------------------------------------------------------------------
+
+
+def _watch(bell, seen, looks):
+    looked = 0
+    while looked < looks and look(bell) == seen:
+        looked += 1
+    return looked < looks
+
+
+if not _config.DISABLE_JIT:
+    _compiled_watch = _njit(_watch, nogil=True, **_COMMON)
+    _compiled_watch._cache = _Cache("jit.watch")
+    threads.watch = _compiled_watch

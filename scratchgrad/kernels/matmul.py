@@ -1,85 +1,237 @@
-"""Matrix products, and the transposing copy that makes every operand row-major for them."""
+"""Matrix products: blocks that fit the caches, cut into tiles that fit the registers.
 
+The ladder, each step measured in docs/matmul.md:
+
+1. `reference.matmul`, the sum as it is defined;
+2. a loop over k outside and over the columns inside, which LLVM turns into vectors: as fast as
+   loads and stores of C allow, half of the machine;
+3. `simd.tile`: C stays in registers. It wants the rows of B side by side: each block of B of
+   DEPTH x `column_block` numbers is first copied into panels as wide as a tile, which stay in the
+   second cache while all rows of A pass over them. A is read where it lies, transposed or not.
+
+What follows a product in a network is done to each strip of C while it is in the first cache:
+adding a bias, adding a residual. (One pass over memory for each is saved.)
+"""
+
+import functools
 import math
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scratchgrad.errors import ShapeError
-from scratchgrad.kernels.jit import EXACT, kernel, plain
-from scratchgrad.kernels.tile import tile_rows
+from scratchgrad.kernels.jit import EXACT, FAST, get_threads, kernel, plain, routine
+from scratchgrad.kernels.simd import ROWS, VECTOR, WIDTH, columns, tile, turn
 
 Array = NDArray[np.floating]
 
-# A block of B of DEPTH x COLUMNS floats (256 KB) stays in the second cache while ROWS rows of A
-# pass over it; four rows of a block of C (8 KB) stay in the first.
-ROWS, COLUMNS, DEPTH = 32, 512, 128
-EDGE = 32  # of the square blocks in which a transpose reads rows and writes columns
+DEPTH = 384  # steps k of a block: a panel of B of 48 KB, and a strip of A of 12 KB
+PANELS = 4  # that a block of B is wide: 128 columns of float32
+FEW = 3  # rows of A for which copying B would take longer than the product
+LINE = 64  # bytes of a cache line; a vector across two takes two loads
+
+
+# -- the blocked product -----------------------------------------------------------------------
+
+
+@routine
+def _pack(b, b0, bk, bj, depth, n, panel, p0):
+    """B[:depth, :n] at b0 -> a panel at p0: the rows of a tile's width, 0 beyond n."""
+    width = WIDTH // b.itemsize
+    if n < width:
+        panel[p0 : p0 + depth * width] = 0
+    if bj == 1:
+        for k in range(depth):
+            row, copy = b[b0 + k * bk : b0 + k * bk + n], panel[p0 + k * width :]
+            for j in range(row.size):
+                copy[j] = row[j]
+    else:
+        square = VECTOR // b.itemsize
+        for k in range(0, depth, square):
+            for j in range(0, n, square):
+                at, to = b0 + k * bk + j * bj, p0 + k * width + j
+                if bk == 1 and k + square <= depth and j + square <= n:
+                    turn(b, at, bj, panel, to, width)
+                else:
+                    for r in range(min(square, depth - k)):
+                        for s in range(min(square, n - j)):
+                            panel[to + r * width + s] = b[at + r * bk + s * bj]
+
+
+@routine
+def _strip(a, a0, ai, ak, m, panels, n, depth, c, c0, ci, add, rows, corner):
+    """m <= ROWS rows of C, n columns, (+)= A times the panels."""
+    width = WIDTH // a.itemsize
+    if m < ROWS:  # a tile reads ROWS rows: repeat the last one
+        for i in range(ROWS):
+            for k in range(depth):
+                rows[i * depth + k] = a[a0 + min(i, m - 1) * ai + k * ak]
+        a, a0, ai, ak = rows, 0, depth, 1
+    for j in range(0, n, width):
+        if m == ROWS and j + width <= n:
+            tile(a, a0, ai, ak, panels, j * depth, width, depth, c, c0 + j, ci, add)
+        else:  # the edge of C: a whole tile beside it, of which the inner part is kept
+            tile(a, a0, ai, ak, panels, j * depth, width, depth, corner, 0, width, False)
+            for i in range(m):
+                inner = c[c0 + i * ci + j : c0 + i * ci + min(j + width, n)]
+                for s in range(inner.size):
+                    old = inner[s] if add else inner.dtype.type(0)
+                    inner[s] = old + corner[i * width + s]
 
 
 @kernel(fastmath=EXACT)
-def _transpose(start, stop, x, y):
-    R, C = x.shape[1:]
-    strips = (R + EDGE - 1) // EDGE
-    for strip in range(start, stop):
-        p, r0 = strip // strips, strip % strips * EDGE
-        r1 = min(r0 + EDGE, R)
-        for c0 in range(0, C, EDGE):
-            for c in range(c0, min(c0 + EDGE, C)):
-                for r in range(r0, r1):
-                    y[p, c, r] = x[p, r, c]
+def _matmul(start, stop, a, b, c, bias, residual, a_at, b_at, M, N, K, ai, ak, bk, bj, add, blocks):
+    width = WIDTH // a.itemsize
+    row_block, column_block = blocks[0], blocks[1]
+    down, across = (M + row_block - 1) // row_block, (N + column_block - 1) // column_block
+    space = np.empty(LINE + DEPTH * column_block, a.dtype)
+    panels = space[-space.ctypes.data % LINE // a.itemsize :]
+    rows, corner = np.empty(ROWS * DEPTH, a.dtype), np.empty(ROWS * width, a.dtype)
+    unit = start
+    while unit < stop:
+        # the units of one block of columns follow each other: they share its panels
+        p, first = unit // (down * across), unit % down
+        j0 = unit // down % across * column_block
+        last = min(stop, unit - first + down)
+        i0, i1 = first * row_block, min(M, (first + last - unit) * row_block)
+        n = min(column_block, N - j0)
+        for k0 in range(0, max(K, 1), DEPTH):
+            depth = min(DEPTH, K - k0)
+            for j in range(0, n, width):
+                at = b_at[p] + k0 * bk + (j0 + j) * bj
+                _pack(b, at, bk, bj, depth, min(width, n - j), panels, j * depth)
+            for i in range(i0, i1, ROWS):
+                m = min(ROWS, i1 - i)
+                a0, c0 = a_at[p] + i * ai + k0 * ak, (p * M + i) * N + j0
+                more = add or k0 > 0
+                _strip(a, a0, ai, ak, m, panels, n, depth, c, c0, N, more, rows, corner)
+                if k0 + depth < K:
+                    continue
+                for r in range(m):  # C is complete here
+                    row = c[c0 + r * N : c0 + r * N + n]
+                    if bias.size:
+                        shift = bias[j0 : j0 + n]
+                        for j in range(n):
+                            row[j] += shift[j]
+                    if residual.size:
+                        shift = residual[c0 + r * N : c0 + r * N + n]
+                        for j in range(n):
+                            row[j] += shift[j]
+        unit = last
 
 
-def transpose(x: Array) -> Array:
-    """Copy with the last two axes swapped, C-contiguous: (..., R, C) -> (..., C, R)."""
-    x = plain(x)
-    *batch, R, C = x.shape
-    y = np.empty((*batch, C, R), x.dtype)
-    if x.size:
-        rows = x.reshape(-1, R, C)
-        _transpose(len(rows) * -(-R // EDGE), rows, y.reshape(-1, C, R), work=x.size)
-    return y
+# -- the product of few rows -------------------------------------------------------------------
 
 
-@kernel(fastmath=EXACT)
-def _matmul(start, stop, a, b, c, at, bt):
-    M, N = c.shape[1:]
-    K = a.shape[2]
-    row_blocks, column_blocks = (M + ROWS - 1) // ROWS, (N + COLUMNS - 1) // COLUMNS
-    for block in range(start, stop):
-        p = block // (row_blocks * column_blocks)
-        i0 = block // column_blocks % row_blocks * ROWS
-        j0 = block % column_blocks * COLUMNS
-        i1, n = min(i0 + ROWS, M), min(COLUMNS, N - j0)
-        c[p, i0:i1, j0 : j0 + n] = 0
-        for k0 in range(0, K, DEPTH):
-            k1 = min(k0 + DEPTH, K)
-            tile_rows(a[at[p]], b[bt[p]], c[p], i0, i1, k0, k1, j0, n)
+@kernel(fastmath=FAST)
+def _few_rows(start, stop, a, b, c, bias, a_at, b_at, M, N, K, ai, ak, bk, bj, add, block):
+    """As a loop over B as it lies: each number of it is read once a row of A."""
+    across = (N + block - 1) // block
+    line = np.empty(K, a.dtype)
+    for unit in range(start, stop):
+        p, j0 = unit // across, unit % across * block
+        n = min(block, N - j0)
+        for i in range(M):
+            row = c[(p * M + i) * N + j0 : (p * M + i) * N + j0 + n]
+            if not add:
+                row[:] = 0
+            right = b_at[p] + j0 * bj
+            for k in range(K):
+                line[k] = a[a_at[p] + i * ai + k * ak]
+            if bk == 1:  # Bᵀ row-major: a dot product for each column
+                for j in range(n):
+                    column = b[right + j * bj : right + j * bj + K]
+                    total = a.dtype.type(0)
+                    for k in range(K):
+                        total += line[k] * column[k]
+                    row[j] += total
+            else:
+                for k in range(K):
+                    times, across_b = line[k], b[right + k * bk : right + k * bk + n]
+                    for j in range(across_b.size):
+                        row[j] += times * across_b[j]
+            if bias.size:
+                for j in range(n):
+                    row[j] += bias[j0 + j]
 
 
-def _row_major(x: Array) -> Array:
-    """x with its last axis contiguous. A transposed view is turned by blocks, not by strides."""
-    if not x.flags.c_contiguous and x.swapaxes(-1, -2).flags.c_contiguous:
-        return transpose(x.swapaxes(-1, -2))
-    return plain(x)
+# -- what the rest of the package calls --------------------------------------------------------
 
 
-def _batch_index(batch: tuple[int, ...], own: tuple[int, ...]) -> NDArray[np.int64]:
-    """For each matrix of the result, in order, which of the operand's matrices it takes."""
-    index = np.arange(math.prod(own), dtype=np.int64).reshape(own)
+def _matrices(x: Array) -> tuple[Array, int, int]:
+    """The memory of x (..., R, C) as a flat array, and the steps to the next row and column."""
+    if not x.flags.c_contiguous:
+        turned = x.swapaxes(-1, -2)
+        if turned.flags.c_contiguous:
+            return plain(turned).reshape(-1), 1, x.shape[-2]
+    return plain(x).reshape(-1), x.shape[-1], 1
+
+
+@functools.lru_cache(maxsize=256)
+def _starts(batch: tuple[int, ...], own: tuple[int, ...], size: int) -> NDArray[np.int64]:
+    """For each matrix of the result, in order, where the operand's matrix begins."""
+    index = np.arange(math.prod(own), dtype=np.int64).reshape(own) * size
     return plain(np.broadcast_to(index, batch).reshape(-1))
 
 
-def matmul(a: Array, b: Array) -> Array:
+@functools.cache
+def _nothing(dtype: np.dtype) -> Array:
+    return np.empty(0, dtype)
+
+
+@functools.lru_cache(maxsize=1024)
+def _blocks(M: int, N: int, width: int, matrices: int, threads: int) -> tuple[int, Array]:
+    """The units of work, and the rows and columns of each: two or more for each thread.
+
+    How the work is cut does not change the results: each number of C is one chain over k.
+    """
+    wide = min(PANELS, -(-N // width)) * width
+    across = -(-N // wide)
+    down = min(-(-M // ROWS), max(1, -(-2 * threads // (across * matrices))))
+    tall = -(-M // (down * ROWS)) * ROWS
+    return matrices * across * -(-M // tall), np.array([tall, wide])
+
+
+def _run(
+    a: Array,
+    b: Array,
+    c: Array,
+    add: bool = False,
+    bias: Array | None = None,
+    residual: Array | None = None,
+) -> None:
+    """C (+)= A B + bias + residual; c is contiguous."""
+    (M, K), N = a.shape[-2:], b.shape[-1]
+    batch, count = c.shape[:-2], math.prod(c.shape[:-2])
+    (left, ai, ak), (right, bk, bj) = _matrices(a), _matrices(b)
+    starts = _starts(batch, a.shape[:-2], M * K), _starts(batch, b.shape[:-2], K * N)
+    sizes = (*starts, M, N, K, ai, ak, bk, bj, bool(add))
+    none = _nothing(c.dtype)
+    vector = none if bias is None else plain(bias)
+    flat, work = c.reshape(-1), c.size * max(K, 1)
+    if M <= FEW and residual is None:
+        block = 64
+        _few_rows(count * -(-N // block), left, right, flat, vector, *sizes, block, work=work)
+        return
+    units, blocks = _blocks(M, N, columns(c.dtype), count, get_threads())
+    other = none if residual is None else plain(residual).reshape(-1)
+    _matmul(units, left, right, flat, vector, other, *sizes, blocks, work=work)
+
+
+def matmul(a: Array, b: Array, out: Array | None = None, add: bool = False) -> Array:
     """Multiply matrices: C = A B over the last two axes.
 
-    Any strides will do; transposed views (x @ W.T, dy.T @ x) are repacked by a fast copy.
+    Transposed views (x @ W.T, dy.T @ x) are read as they lie.
 
     Parameters
     ----------
     a : (..., M, K)
     b : (..., K, N)
         The leading axes are equal or broadcast by NumPy's rules.
+    out : (..., M, N), C-contiguous, optional
+        Where to write C.
+    add : bool
+        Add C to what is in out.
 
     Returns
     -------
@@ -100,26 +252,62 @@ def matmul(a: Array, b: Array) -> Array:
         raise ShapeError(
             f"matmul: expected (..., M, K) and (..., K, N), got {a.shape} and {b.shape}"
         )
-    if b.ndim == 2 and a.ndim > 2 and a.flags.c_contiguous:
+    if b.ndim == 2 and a.ndim > 2 and a.flags.c_contiguous and out is None:
         # one product with all rows of the batch: (..., M, K) -> (1, ... M, K)
         rows = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
         return matmul(rows, b).reshape(*a.shape[:-1], b.shape[-1])
     try:
-        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        batch = () if a.ndim == b.ndim == 2 else np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     except ValueError as error:
         raise ShapeError(
             f"matmul: the leading axes of {a.shape} and {b.shape} do not broadcast"
         ) from error
-    (M, K), N = a.shape[-2:], b.shape[-1]
-    c = np.empty((math.prod(batch), M, N), a.dtype)
-    if c.size:
-        _matmul(
-            len(c) * -(-M // ROWS) * -(-N // COLUMNS),
-            _row_major(a).reshape(math.prod(a.shape[:-2]), M, K),
-            _row_major(b).reshape(math.prod(b.shape[:-2]), K, N),
-            c,
-            _batch_index(batch, a.shape[:-2]),
-            _batch_index(batch, b.shape[:-2]),
-            work=c.size * K,
+    shape = (*batch, a.shape[-2], b.shape[-1])
+    c = np.empty(shape, a.dtype) if out is None else out
+    if c.shape != shape or not c.flags.c_contiguous or c.dtype != a.dtype:
+        raise ShapeError(
+            f"matmul: expected out {shape}, C-contiguous {a.dtype}, got {c.shape} {c.dtype}"
         )
-    return c.reshape(*batch, M, N)
+    if c.size:
+        _run(a, b, c, add)
+    return c
+
+
+def linear(
+    x: Array, weight: Array, bias: Array | None = None, residual: Array | None = None
+) -> Array:
+    """Y = X Wᵀ + bias + residual, in one pass over Y.
+
+    Parameters
+    ----------
+    x : (N, in)
+    weight : (out, in)
+    bias : (out,), optional
+    residual : (N, out), optional
+
+    Returns
+    -------
+    (N, out)
+
+    Raises
+    ------
+    ShapeError
+        If the shapes do not fit.
+    """
+    shape = (x.shape[0], weight.shape[0])
+    if (
+        x.ndim != 2
+        or weight.ndim != 2
+        or x.shape[1] != weight.shape[1]
+        or (bias is not None and bias.shape != shape[1:])
+        or (residual is not None and residual.shape != shape)
+    ):
+        shapes = [s if s is None else s.shape for s in (x, weight, bias, residual)]
+        raise ShapeError(
+            "linear: expected x (N, in), weight (out, in), bias (out,) and residual (N, out), "
+            f"got {', '.join(map(str, shapes))}"
+        )
+    y = np.empty(shape, x.dtype)
+    if y.size:
+        _run(x, weight.T, y, bias=bias, residual=residual)
+    return y

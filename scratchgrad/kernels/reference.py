@@ -22,6 +22,20 @@ def matmul(a: Array, b: Array) -> Array:
 # -- softmax -----------------------------------------------------------------------------------
 
 
+def linear(
+    x: Array, weight: Array, bias: Array | None = None, residual: Array | None = None
+) -> Array:
+    """y[n, o] = sum over i of x[n, i] weight[o, i], + bias[o] + residual[n, o]."""
+    y = x @ weight.T
+    y = y if bias is None else y + bias
+    return y if residual is None else y + residual
+
+
+def column_sums(x: Array) -> Array:
+    """The sum over all axes but the last."""
+    return x.sum(axis=tuple(range(x.ndim - 1)))
+
+
 def softmax(x: Array, axis: int) -> Array:
     """y = exp(x) / sum(exp(x)); the largest x is taken off first so that nothing overflows."""
     with np.errstate(invalid="ignore"):  # a row of -inf has no softmax: -inf - -inf is nan

@@ -12,7 +12,9 @@ from scratchgrad.errors import ConfigError, DtypeError, ShapeError
 from scratchgrad.kernels import attention, norm
 from scratchgrad.kernels import cross_entropy as ce
 from scratchgrad.kernels import softmax as soft
+from scratchgrad.kernels.matmul import linear as affine
 from scratchgrad.kernels.matmul import matmul as product
+from scratchgrad.kernels.reduction import column_sums
 from scratchgrad.operation import differentiable
 from scratchgrad.ops.arguments import as_float, as_floats, axis_of, checked_ids, rows_of
 
@@ -36,14 +38,12 @@ def linear(x, weight, bias=None, /):
         raise ShapeError(f"linear: expected a bias {weight.shape[:1]}, received {bias.shape}")
     out, shape = weight.shape[0], x.shape
     x = rows_of(x)  # (N, in)
-    y = product(x, weight.T)  # (N, out)
-    if bias is not None:
-        y += bias
+    y = affine(x, weight, bias)  # (N, out)
 
     return y.reshape(*shape[:-1], out), (
         lambda dy: product(rows_of(dy), weight).reshape(shape),
         lambda dy: product(rows_of(dy).T, x),
-        lambda dy: rows_of(dy).sum(axis=0),
+        column_sums,
     )
 
 

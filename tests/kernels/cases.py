@@ -14,6 +14,7 @@ from scratchgrad.kernels import (
     indexing,
     matmul,
     norm,
+    reduction,
     reference,
     softmax,
 )
@@ -54,6 +55,13 @@ def matmul_args(rng, dtype, sizes):
     batches = [((), ()), ((B,), ()), ((), (B,)), ((B, H), (B, H)), ((B, 1), (H,)), ((1,), (B, 1))]
     a, b = batches[rng.integers(len(batches))]
     return normal(rng, dtype, *a, M, K), normal(rng, dtype, *b, K, N)
+
+
+def linear_args(rng, dtype, sizes):
+    N, C, V = sizes[:3]
+    bias = normal(rng, dtype, V) if rng.integers(2) else None
+    residual = normal(rng, dtype, N, V) if rng.integers(2) else None
+    return normal(rng, dtype, N, C), normal(rng, dtype, V, C), bias, residual
 
 
 def matmul_2d(rng, dtype, sizes):
@@ -157,6 +165,8 @@ def adamw_args(rng, dtype, sizes):
 CASES = [
     Case(matmul, "matmul", matmul_args),
     Case(matmul, "matmul", matmul_2d, label="matmul-2d"),
+    Case(matmul, "linear", linear_args),
+    Case(reduction, "column_sums", lambda rng, dtype, sizes: (normal(rng, dtype, *sizes[:3]),)),
     Case(softmax, "softmax", one_axis()),
     Case(softmax, "softmax_backward", one_axis("softmax")),
     Case(softmax, "log_softmax", one_axis()),

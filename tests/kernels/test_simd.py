@@ -35,3 +35,31 @@ def test_a_tile_is_the_product(dtype, add, transposed, K):
 
 def test_a_tile_fills_two_vectors():
     assert simd.columns(np.float32) * 4 == simd.columns(np.float64) * 8 == 2 * simd.VECTOR
+
+
+@kernel()
+def _one_square(start, stop, x, y, at):
+    simd.turn(x, at[0], at[1], y, at[2], at[3])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_square_is_turned(dtype, rng):
+    n = simd.VECTOR // np.dtype(dtype).itemsize
+    x, y = rng.standard_normal((n + 3, n + 5)).astype(dtype), np.zeros((n + 2, n + 9), dtype)
+    expected = y.copy()
+    expected[1 : 1 + n, 4 : 4 + n] = x[2 : 2 + n, 3 : 3 + n].T
+    _one_square(
+        1, x.reshape(-1), y.reshape(-1), np.array([2 * n + 13, n + 5, n + 13, n + 9]), work=0
+    )
+    np.testing.assert_array_equal(y, expected)
+
+
+@kernel()
+def _a_look(start, stop, bell, seen):
+    seen[0] = simd.look(bell)
+
+
+def test_a_look_at_a_number():
+    bell, seen = np.array([41]), np.zeros(1, np.int64)
+    _a_look(1, bell, seen, work=0)
+    assert seen[0] == 41

@@ -7,14 +7,17 @@ with the kernels interpreted too, at sizes that just exceed one unit.
 import numpy as np
 import pytest
 
-from scratchgrad.kernels import reference
+from scratchgrad.kernels import reference, simd
 from scratchgrad.kernels.jit import Kernel
-from scratchgrad.kernels.matmul import COLUMNS, EDGE, ROWS, matmul, transpose
+from scratchgrad.kernels.matmul import DEPTH, FEW, PANELS, _blocks, linear, matmul
+from scratchgrad.kernels.simd import ROWS
 from tests.kernels.cases import CASES, assert_close
 
 SIZES = {  # the rest: [3, 3, 3, 3, 3]
     "matmul": [2, 2, 35, 3, 514],
     "matmul-2d": [35, 3, 514, 0, 0],
+    "linear": [35, 3, 514, 0, 0],
+    "column_sums": [2, 3, 130, 0, 0],
     "attention": [2, 1, 67, 69, 3],
     "attention_backward": [2, 1, 67, 69, 3],
     "layer_norm_backward": [67, 3, 2, 0, 0],
@@ -64,21 +67,50 @@ def test_the_order_of_the_units_does_not_matter(case, dtype, units):
     pytest.fail("too few calls of more than one unit")
 
 
+LANES = simd.columns(np.float64)
+
+
 @pytest.mark.parametrize("batch", [(), (3,)])
-@pytest.mark.parametrize("m", [ROWS - 1, ROWS, ROWS + 1, 2 * ROWS])
-@pytest.mark.parametrize("n", [1, COLUMNS, COLUMNS + 1])
-def test_products_that_just_fill_their_blocks(batch, m, n, units, rng):
-    a, b = rng.standard_normal((*batch, m, 2)), rng.standard_normal((*batch, 2, n))
+@pytest.mark.parametrize("m", [1, FEW, FEW + 1, ROWS, 5 * ROWS + 2])
+@pytest.mark.parametrize("n", [1, LANES + 1, PANELS * LANES, PANELS * LANES + 3])
+@pytest.mark.parametrize("k", [0, 9, DEPTH + 1])
+@pytest.mark.parametrize("turned", ["", "a", "b", "ab"])
+def test_products_at_the_edges_of_their_blocks(batch, m, n, k, turned, units, rng):
+    a, b = rng.standard_normal((*batch, m, k)), rng.standard_normal((*batch, k, n))
+    a = a.swapaxes(-1, -2).copy().swapaxes(-1, -2) if "a" in turned else a
+    b = b.swapaxes(-1, -2).copy().swapaxes(-1, -2) if "b" in turned else b
     assert_close(matmul(a, b), reference.matmul(a, b))
-    assert units == [(3 if batch else 1) * -(-m // ROWS) * -(-n // COLUMNS)]
+    assert len(units) == 1
 
 
-@pytest.mark.parametrize("batch", [(), (3,)])
-@pytest.mark.parametrize("r", [0, 1, EDGE - 1, EDGE, EDGE + 1, 2 * EDGE + 3])
-@pytest.mark.parametrize("c", [1, EDGE - 1, EDGE, EDGE + 1])
-def test_transpose_in_blocks(batch, r, c, units, rng):
-    x = rng.standard_normal((*batch, r, c))
-    y = transpose(x)
-    np.testing.assert_array_equal(y, x.swapaxes(-1, -2))
-    assert y.flags.c_contiguous
-    assert sum(units) == (3 if batch else 1) * -(-r // EDGE)
+@pytest.mark.parametrize("threads", [1, 2, 5, 16])
+@pytest.mark.parametrize(("m", "n"), [(1, 1), (100, 40), (30, 3000), (5000, 7)])
+@pytest.mark.parametrize("matrices", [1, 6])
+def test_all_of_a_product_is_cut_into_units_enough_for_the_threads(threads, m, n, matrices):
+    units, (tall, wide) = _blocks(m, n, 32, matrices, threads)
+    assert units == matrices * -(-m // tall) * -(-n // wide)
+    assert tall % ROWS == 0
+    assert wide % 32 == 0
+    most = matrices * -(-m // ROWS) * -(-n // (32 * PANELS))
+    assert units >= min(2 * threads, most) // 2
+
+
+@pytest.mark.parametrize("m", [2, 20])
+@pytest.mark.parametrize("add", [False, True])
+def test_a_product_into_an_array(m, add, units, rng):
+    a, b = rng.standard_normal((DEPTH + 3, m)).T, rng.standard_normal((DEPTH + 3, 50))
+    out = rng.standard_normal((m, 50))
+    wanted = a @ b + out * add
+    assert matmul(a, b, out, add) is out
+    assert_close(out, wanted)
+
+
+@pytest.mark.parametrize("n", [1, FEW + 1, 3 * ROWS + 1])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("residual", [False, True])
+def test_a_linear_layer_in_one_pass(n, bias, residual, units, rng):
+    x, weight = rng.standard_normal((n, DEPTH + 1)), rng.standard_normal((70, DEPTH + 1))
+    b, r = rng.standard_normal(70), rng.standard_normal((n, 70))
+    y = linear(x, weight, b if bias else None, r if residual else None)
+    assert_close(y, x @ weight.T + b * bias + r * residual)
+    assert len(units) == 1

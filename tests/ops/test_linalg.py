@@ -43,6 +43,7 @@ def test_einsum_is_attention_s_product_too(rng: np.random.Generator) -> None:
     ("a", "b"),
     [
         ((70, 130), (130, 600)),
+        ((9, 400), (400, 33)),
         ((33, 129), (129, 513)),
         ((5, 1, 40, 7), (3, 7, 50)),
         ((2, 70, 33), (33, 34)),
