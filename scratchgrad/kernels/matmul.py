@@ -21,13 +21,15 @@ from numpy.typing import NDArray
 
 from scratchgrad.errors import ShapeError
 from scratchgrad.kernels.jit import EXACT, FAST, get_threads, kernel, plain, routine
-from scratchgrad.kernels.simd import ROWS, VECTOR, WIDTH, columns, tile, turn
+from scratchgrad.kernels.simd import ROWS, VECTOR, WIDTH, columns, move, tile, turn
 
 Array = NDArray[np.floating]
 
-DEPTH = 384  # steps k of a block: a panel of B of 48 KB, and a strip of A of 12 KB
+DEPTH = 512  # steps k of a block, at most: a strip of A of 16 KB stays in the first cache
 PANELS = 4  # that a block of B is wide: 128 columns of float32
+LONG = 1 << 22  # multiplications in a unit, 40 µs
 FEW = 3  # rows of A for which copying B would take longer than the product
+PATCH = 16  # of a depth: squares of B are turned whole
 LINE = 64  # bytes of a cache line; a vector across two takes two loads
 
 
@@ -40,7 +42,10 @@ def _pack(b, b0, bk, bj, depth, n, panel, p0):
     width = WIDTH // b.itemsize
     if n < width:
         panel[p0 : p0 + depth * width] = 0
-    if bj == 1:
+    if bj == 1 and n == width:
+        for k in range(depth):
+            move(b, b0 + k * bk, panel, p0 + k * width)
+    elif bj == 1:
         for k in range(depth):
             row, copy = b[b0 + k * bk : b0 + k * bk + n], panel[p0 + k * width :]
             for j in range(row.size):
@@ -83,10 +88,13 @@ def _strip(a, a0, ai, ak, m, panels, n, depth, c, c0, ci, add, rows, corner):
 def _matmul(start, stop, a, b, c, bias, residual, a_at, b_at, M, N, K, ai, ak, bk, bj, add, blocks):
     width = WIDTH // a.itemsize
     row_block, column_block = blocks[0], blocks[1]
+    # all blocks as deep as each other, to a line: a short last one would only cost a pass over C
+    parts = max(1, (K + DEPTH - 1) // DEPTH)
+    deep = max(1, (K + parts * PATCH - 1) // (parts * PATCH) * PATCH)
     down, across = (M + row_block - 1) // row_block, (N + column_block - 1) // column_block
-    space = np.empty(LINE + DEPTH * column_block, a.dtype)
+    space = np.empty(LINE + deep * column_block, a.dtype)
     panels = space[-space.ctypes.data % LINE // a.itemsize :]
-    rows, corner = np.empty(ROWS * DEPTH, a.dtype), np.empty(ROWS * width, a.dtype)
+    rows, corner = np.empty(ROWS * deep, a.dtype), np.empty(ROWS * width, a.dtype)
     unit = start
     while unit < stop:
         # the units of one block of columns follow each other: they share its panels
@@ -95,8 +103,8 @@ def _matmul(start, stop, a, b, c, bias, residual, a_at, b_at, M, N, K, ai, ak, b
         last = min(stop, unit - first + down)
         i0, i1 = first * row_block, min(M, (first + last - unit) * row_block)
         n = min(column_block, N - j0)
-        for k0 in range(0, max(K, 1), DEPTH):
-            depth = min(DEPTH, K - k0)
+        for k0 in range(0, max(K, 1), deep):
+            depth = min(deep, K - k0)
             for j in range(0, n, width):
                 at = b_at[p] + k0 * bk + (j0 + j) * bj
                 _pack(b, at, bk, bj, depth, min(width, n - j), panels, j * depth)
@@ -105,7 +113,7 @@ def _matmul(start, stop, a, b, c, bias, residual, a_at, b_at, M, N, K, ai, ak, b
                 a0, c0 = a_at[p] + i * ai + k0 * ak, (p * M + i) * N + j0
                 more = add or k0 > 0
                 _strip(a, a0, ai, ak, m, panels, n, depth, c, c0, N, more, rows, corner)
-                if k0 + depth < K:
+                if k0 + depth < K or not bias.size + residual.size:
                     continue
                 for r in range(m):  # C is complete here
                     row = c[c0 + r * N : c0 + r * N + n]
@@ -180,14 +188,18 @@ def _nothing(dtype: np.dtype) -> Array:
 
 
 @functools.lru_cache(maxsize=1024)
-def _blocks(M: int, N: int, width: int, matrices: int, threads: int) -> tuple[int, Array]:
-    """The units of work, and the rows and columns of each: two or more for each thread.
+def _blocks(
+    M: int, N: int, K: int, width: int, matrices: int, threads: int
+) -> tuple[int, NDArray[np.int64]]:
+    """The units of work, and the rows and columns of each.
 
-    How the work is cut does not change the results: each number of C is one chain over k.
+    Two for each thread, or eight where each is still long: none waits long for the last one. How
+    the work is cut does not change the results: each number of C is one chain over k.
     """
     wide = min(PANELS, -(-N // width)) * width
     across = -(-N // wide)
-    down = min(-(-M // ROWS), max(1, -(-2 * threads // (across * matrices))))
+    wanted = threads * (2 if matrices * M * N * K < LONG * 8 * threads else 8)
+    down = min(-(-M // ROWS), max(1, -(-wanted // (across * matrices))))
     tall = -(-M // (down * ROWS)) * ROWS
     return matrices * across * -(-M // tall), np.array([tall, wide])
 
@@ -213,7 +225,7 @@ def _run(
         block = 64
         _few_rows(count * -(-N // block), left, right, flat, vector, *sizes, block, work=work)
         return
-    units, blocks = _blocks(M, N, columns(c.dtype), count, get_threads())
+    units, blocks = _blocks(M, N, K, columns(c.dtype), count, get_threads())
     other = none if residual is None else plain(residual).reshape(-1)
     _matmul(units, left, right, flat, vector, other, *sizes, blocks, work=work)
 

@@ -117,6 +117,11 @@ def _emit(builder: Any, number: Any, rows: list[Any], K: Any, ak: Any, b: Any, b
     return results
 
 
+def _address(context: Any, builder: Any, kind: Any, array: Any, offset: Any) -> Any:
+    """Of an element of a flat array."""
+    return builder.gep(cgutils.create_struct_proxy(kind)(context, builder, array).data, [offset])
+
+
 def load(builder: Any, pointer: Any, vector: Any, offset: int) -> Any:
     """A vector from any address: alignment is that of one number."""
     at = builder.gep(pointer, [ir.IntType(64)(offset)])
@@ -141,12 +146,10 @@ def _tile(typingctx, a, a0, ai, ak, b, b0, bk, K, c, c0, ci, add):
     def generate(context, builder, signature, arguments):
         a, a0, ai, ak, b, b0, bk, K, c, c0, ci, add = arguments
 
-        def first(place, array, offset):
-            data = cgutils.create_struct_proxy(signature.args[place])(context, builder, array).data
-            return builder.gep(data, [offset])
-
-        index = ir.IntType(64)
-        a, b, c = first(0, a, a0), first(4, b, b0), first(8, c, c0)
+        index, kinds = ir.IntType(64), signature.args
+        a = _address(context, builder, kinds[0], a, a0)
+        b = _address(context, builder, kinds[4], b, b0)
+        c = _address(context, builder, kinds[8], c, c0)
         rows = [builder.gep(a, [builder.mul(index(i), ai)]) for i in range(ROWS)]
         sums = _emit(builder, a.type.pointee, rows, K, ak, b, bk)
         lanes = sums[0].type.count
@@ -175,6 +178,43 @@ def _choose(a, a0, ai, ak, b, b0, bk, K, c, c0, ci, add):
     return call
 
 
+# -- copying a row -----------------------------------------------------------------------------
+
+
+def move(x, x0, y, y0):
+    """Copy one row of a tile, WIDTH bytes: y[y0 + j] = x[x0 + j], in flat arrays."""
+    n = WIDTH // x.itemsize
+    y[y0 : y0 + n] = x[x0 : x0 + n]
+
+
+def _move(typingctx, x, x0, y, y0):
+    signature = types.void(x, types.intp, y, types.intp)
+
+    def generate(context, builder, signature, arguments):
+        x, x0, y, y0 = arguments
+        source = _address(context, builder, signature.args[0], x, x0)
+        target = _address(context, builder, signature.args[2], y, y0)
+        number = source.type.pointee
+        lanes = VECTOR // (4 if isinstance(number, ir.FloatType) else 8)
+        for offset in (0, lanes):
+            row = load(builder, source, ir.VectorType(number, lanes), offset)
+            store(builder, row, target, offset)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+_compiled_move: Any = intrinsic(_move)
+
+
+@overload(move)
+def _choose_move(x, x0, y, y0):
+    def call(x, x0, y, y0):
+        _compiled_move(x, x0, y, y0)
+
+    return call
+
+
 # -- turning a square --------------------------------------------------------------------------
 
 
@@ -198,11 +238,8 @@ def _turn(typingctx, x, x0, xj, y, y0, yk):
         x, x0, xj, y, y0, yk = arguments
         index, lane = ir.IntType(64), ir.IntType(32)
 
-        def first(place, array, offset):
-            data = cgutils.create_struct_proxy(signature.args[place])(context, builder, array).data
-            return builder.gep(data, [offset])
-
-        source, target = first(0, x, x0), first(3, y, y0)
+        source = _address(context, builder, signature.args[0], x, x0)
+        target = _address(context, builder, signature.args[3], y, y0)
         number = source.type.pointee
         n = VECTOR // (4 if isinstance(number, ir.FloatType) else 8)
         vector = ir.VectorType(number, n)

@@ -67,19 +67,27 @@ def get_threads() -> int:
 
 
 class _Job:
-    """The pieces of one call: (0, units) cut into equal ranges, the last one shorter."""
+    """The pieces of one call: ranges of units, large ones first, for the threads to take.
+
+    Half of each thread's share of what is left, but no less than size: little is left to wait
+    for at the end, and few pieces are made.
+    """
 
     def __init__(
-        self, function: Callable[..., Any], units: int, pieces: int, args: tuple[Any, ...]
+        self,
+        function: Callable[..., Any],
+        units: int,
+        threads: int,
+        size: int,
+        args: tuple[Any, ...],
     ):
         self.function, self.units, self.args = function, units, args
-        self.size = -(-units // pieces)
+        self.threads, self.size = threads, size
         self.next = 0  # the first unit that nobody has taken
         self.working = 0  # threads within a piece
         self.lock = threading.Lock()
         self.last_out = threading.Condition(self.lock)
         self.error: BaseException | None = None
-        self.threads = 1 << 30  # that may take part
 
     def help(self) -> None:
         """Take pieces until there are none."""
@@ -88,10 +96,11 @@ class _Job:
                 start = self.next
                 if start >= self.units or self.error is not None:
                     return
-                self.next = start + self.size
+                stop = start + max(self.size, (self.units - start) // (2 * self.threads))
+                stop = self.next = min(stop, self.units)
                 self.working += 1
             try:
-                self.function(start, min(start + self.size, self.units), *self.args)
+                self.function(start, stop, *self.args)
             except BaseException as error:  # raised again in the calling thread
                 self.error = error
             with self.lock:
@@ -155,8 +164,7 @@ def share(function: Callable[..., Any], units: int, pieces_each: int, args: Any)
         return
     while len(_helpers) < threads - 1:
         _helpers.append(_Helper(len(_helpers) + 1))
-    job = _Job(function, units, min(units, threads * pieces_each), args)
-    job.threads = threads
+    job = _Job(function, units, threads, -(-units // (threads * pieces_each)), args)
     _current = job
     _announced[0] += 1
     for helper in _helpers[: threads - 1]:

@@ -1,5 +1,6 @@
 """The same bits on any number of threads, and the manners of the pool."""
 
+import itertools
 import threading
 import time
 
@@ -118,17 +119,18 @@ def test_as_many_threads_as_there_are_cores_for_this_process(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("units", "pieces", "expected"),
+    ("units", "n", "size", "expected"),
     [
-        (10, 4, [(0, 3), (3, 6), (6, 9), (9, 10)]),
-        (8, 4, [(0, 2), (2, 4), (4, 6), (6, 8)]),
-        (3, 3, [(0, 1), (1, 2), (2, 3)]),
-        (5, 1, [(0, 5)]),
+        (10, 2, 3, [(0, 3), (3, 6), (6, 9), (9, 10)]),
+        (20, 2, 1, [(0, 5), (5, 8), (8, 11), (11, 13), *((i, i + 1) for i in range(13, 20))]),
+        (20, 2, 2, [(0, 5), (5, 8), (8, 11), (11, 13), (13, 15), (15, 17), (17, 19), (19, 20)]),
+        (3, 3, 1, [(0, 1), (1, 2), (2, 3)]),
+        (5, 1, 5, [(0, 5)]),
     ],
 )
-def test_the_pieces_of_a_job(units, pieces, expected):
+def test_the_pieces_of_a_job(units, n, size, expected):
     calls = []
-    job = threads._Job(lambda *call: calls.append(call), units, pieces, ())
+    job = threads._Job(lambda *call: calls.append(call), units, n, size, ())
     job.help()
     job.wait()
     assert calls == expected
@@ -145,7 +147,7 @@ def test_after_an_error_of_any_kind_no_further_piece_is_begun():
         calls.append(start)
         raise Stop
 
-    job = threads._Job(work, 10, 10, ())
+    job = threads._Job(work, 10, 1, 1, ())
     job.help()
     with pytest.raises(Stop):
         job.wait()
@@ -192,7 +194,8 @@ def test_some_pieces_for_each_thread():
     calls = []
     threads.set_threads(2)
     threads.share(lambda *call: calls.append(call), 100, 4, ())
-    assert sorted(calls) == [(i, min(i + 13, 100)) for i in range(0, 100, 13)]
+    stops = [0, 25, 43, 57, 70, 83, 96, 100]
+    assert sorted(calls) == list(itertools.pairwise(stops))
 
 
 def test_the_caller_waits_for_the_last_piece_and_no_longer():
@@ -202,7 +205,7 @@ def test_the_caller_waits_for_the_last_piece_and_no_longer():
         begun.set()
         assert released.wait(20)
 
-    job = threads._Job(work, 1, 1, ())
+    job = threads._Job(work, 1, 1, 1, ())
     helper, caller = threading.Thread(target=job.help), threading.Thread(target=job.wait)
     helper.start()
     assert begun.wait(20)

@@ -87,7 +87,7 @@ def test_products_at_the_edges_of_their_blocks(batch, m, n, k, turned, units, rn
 @pytest.mark.parametrize(("m", "n"), [(1, 1), (100, 40), (30, 3000), (5000, 7)])
 @pytest.mark.parametrize("matrices", [1, 6])
 def test_all_of_a_product_is_cut_into_units_enough_for_the_threads(threads, m, n, matrices):
-    units, (tall, wide) = _blocks(m, n, 32, matrices, threads)
+    units, (tall, wide) = _blocks(m, n, 500, 32, matrices, threads)
     assert units == matrices * -(-m // tall) * -(-n // wide)
     assert tall % ROWS == 0
     assert wide % 32 == 0
