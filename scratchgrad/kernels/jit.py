@@ -35,8 +35,8 @@ from numba.core.typed_passes import NativeLowering
 from numba.extending import overload
 
 from scratchgrad.kernels import threads
-from scratchgrad.kernels.simd import look
-from scratchgrad.kernels.threads import get_threads, set_threads, share
+from scratchgrad.kernels.board import join, look, together
+from scratchgrad.kernels.threads import get_threads, set_threads
 
 __all__ = [
     "EXACT",
@@ -123,9 +123,24 @@ def routine(function: Callable[..., Any]) -> Any:
 
 _listeners: list[Callable[[str], None]] = []
 
-# Roughly in multiplications: below the first, waking a thread takes longer than the work; above
-# the second, pieces are made smaller than one a thread, so that none waits long for the last.
-SHARED_WORK, LARGE_WORK = 1 << 17, 1 << 23
+# Roughly in multiplications: below the first, telling a thread takes longer than the work; above
+# the second there are several pieces for each thread, so that none waits long for the last.
+SHARED_WORK, LARGE_WORK, PIECES = 1 << 15, 1 << 21, 8
+
+
+def _serve_loop(board, number, seen, looks, later_looks):
+    idle = 0
+    while idle < looks:
+        rung = look(board)
+        if rung == seen:
+            idle += 1
+        else:
+            seen, idle, looks = rung, 0, later_looks
+            join(board, number)
+    return seen
+
+
+_serve = _njit(_serve_loop, nogil=True, **_COMMON)
 
 
 def plain(x: np.ndarray) -> np.ndarray:
@@ -152,27 +167,37 @@ class Kernel:
         self.__name__ = function.__name__
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
-        self.compiled = _njit(
-            function, fastmath=set(fastmath), nogil=True, pipeline_class=_Distinct, **_COMMON
-        )
-        self._ready: set[np.dtype] = set()
+        part = _njit(function, fastmath=set(fastmath), pipeline_class=_Distinct, **_COMMON)
+
+        def shared(board, start, stop, size, threads, *args):
+            return together(board, start, stop, size, threads, part, args)
+
+        self.compiled = _njit(shared, nogil=True, **_COMMON)
         if not _config.DISABLE_JIT:
             module = function.__module__.rpartition(".")[2]
             self.compiled._cache = _Cache(f"{module}.{function.__name__.lstrip('_')}")
 
     def __call__(self, units: int, *args: Any, work: int) -> None:
-        """Do all the units, on several threads if work, about the multiplications, is worth it.
+        """Do all the units, on several threads if work, about the multiplications, is worth it."""
+        n = min(threads.get_threads(), units)
+        if _config.DISABLE_JIT or n < 2 or work < SHARED_WORK or not threads.borrow(_serve):
+            self.part(0, units, *args)
+            return
+        try:
+            pieces = n * (PIECES if work > LARGE_WORK else 1)
+            failed = self.compiled(threads.BOARD, 0, units, -(-units // pieces), n, *args)
+        finally:
+            threads.give_back()
+        if failed:
+            raise MemoryError(f"{self.__name__}: no memory for its own working space")
 
-        The first array gives the dtype; the first call for each is where it is compiled.
-        """
+    def part(self, start: int, stop: int, *args: Any) -> None:
+        """Do the units start … stop - 1 on this thread."""
         if _config.DISABLE_JIT:
             with np.errstate(all="ignore"):  # machine code gives no floating-point warnings
-                self.compiled(0, units, *args)
-        elif work < SHARED_WORK or args[0].dtype not in self._ready:
-            self.compiled(0, units, *args)
-            self._ready.add(args[0].dtype)
-        else:
-            share(self.compiled, units, 4 if work > LARGE_WORK else 1, args)
+                self.__wrapped__(start, stop, *args)
+        elif self.compiled(threads.BOARD, start, stop, stop - start, 1, *args):
+            raise MemoryError(f"{self.__name__}: no memory for its own working space")
 
 
 def kernel(*, fastmath: frozenset[str] = FAST) -> Callable[..., Kernel]:
@@ -283,17 +308,5 @@ class _Cache(NullCache):
                 temporary.unlink()
 
 
-# -- waiting -----------------------------------------------------------------------------------
-
-
-def _watch(bell, seen, looks):
-    looked = 0
-    while looked < looks and look(bell) == seen:
-        looked += 1
-    return looked < looks
-
-
 if not _config.DISABLE_JIT:
-    _compiled_watch = _njit(_watch, nogil=True, **_COMMON)
-    _compiled_watch._cache = _Cache("jit.watch")
-    threads.watch = _compiled_watch
+    _serve._cache = _Cache("jit.serve")

@@ -1,7 +1,5 @@
 """The one file that speaks LLVM: a tile of a matrix product that never leaves the registers.
 
-(And one look at a number that another thread may write.)
-
 Every fast product is made of one piece of work, C = A B or C += A B, with ROWS rows of A, as many
 columns of B as fill two vector registers, and any number of steps k between them::
 
@@ -279,32 +277,3 @@ def _choose_turn(x, x0, xj, y, y0, yk):
         _compiled_turn(x, x0, xj, y, y0, yk)
 
     return call
-
-
-# -- looking at a number -----------------------------------------------------------------------
-
-
-def look(bell):
-    """bell[0], read from memory anew at each call: LLVM would read it once before a loop."""
-    return bell[0]
-
-
-def _look(typingctx, bell):
-    def generate(context, builder, signature, arguments):
-        if _features.get("sse2"):  # tells the core that this is a waiting loop
-            kind = ir.FunctionType(ir.VoidType(), [])
-            builder.call(
-                cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse2.pause"), []
-            )
-        array = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0])
-        return builder.load_atomic(array.data, "acquire", 8)
-
-    return types.int64(bell), generate
-
-
-_compiled_look: Any = intrinsic(_look)
-
-
-@overload(look)
-def _choose_look(bell):
-    return lambda bell: _compiled_look(bell)

@@ -52,14 +52,3 @@ def test_a_square_is_turned(dtype, rng):
         1, x.reshape(-1), y.reshape(-1), np.array([2 * n + 13, n + 5, n + 13, n + 9]), work=0
     )
     np.testing.assert_array_equal(y, expected)
-
-
-@kernel()
-def _a_look(start, stop, bell, seen):
-    seen[0] = simd.look(bell)
-
-
-def test_a_look_at_a_number():
-    bell, seen = np.array([41]), np.zeros(1, np.int64)
-    _a_look(1, bell, seen, work=0)
-    assert seen[0] == 41

@@ -1,15 +1,19 @@
 """The same bits on any number of threads, and the manners of the pool."""
 
 import itertools
+import os
 import threading
 import time
+import warnings
 
 import numba
 import numpy as np
 import pytest
 
 from scratchgrad.errors import ConfigError
-from scratchgrad.kernels import threads
+from scratchgrad.kernels import jit, threads
+from scratchgrad.kernels.board import look, new_board
+from scratchgrad.kernels.jit import kernel
 from tests.kernels.cases import CASES
 
 
@@ -54,58 +58,67 @@ def test_bits_do_not_depend_on_threads(case):
 
 
 def count_shared(run):
-    seen = []
-    original, threads._Job = threads._Job, lambda *a: seen.append(a) or original(*a)
+    """How many calls of kernels had the board."""
+    borrowed, original = [], threads.borrow
     threads.set_threads(2)
+    threads.borrow = lambda serve: borrowed.append(original(serve)) or borrowed[-1]
     try:
         run()
     finally:
-        threads._Job = original
-    return seen
+        threads.borrow = original
+    return sum(borrowed)
+
+
+@kernel()
+def _count(start, stop, counts, rounds):
+    for i in range(start, stop):
+        total = 0.0
+        for j in range(rounds):
+            total += np.sqrt(total + j)
+        counts[i] += 1 if total >= 0 else 0
+
+
+@kernel()
+def _who(start, stop, pieces):
+    for i in range(start, stop):
+        pieces[i, 0], pieces[i, 1] = start, stop
+
+
+LARGE = jit.LARGE_WORK + 1
+compiled_only = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is shared")
 
 
 def test_every_unit_is_done_once_from_many_threads_at_once():
+    """Only one of the callers has the board, and the others do their work alone."""
     threads.set_threads(4)
-    counts = [np.zeros(1000, int) for _ in range(8)]
-
-    def work(start, stop, count):
-        for i in range(start, stop):
-            count[i] += 1
-
+    counts = [np.zeros(1000) for _ in range(8)]
+    _count.part(0, 1, np.zeros(1), 1)
     callers = [
-        threading.Thread(target=lambda c=c: [threads.share(work, 1000, 4, (c,)) for _ in range(20)])
+        threading.Thread(target=lambda c=c: [_count(1000, c, 20, work=LARGE) for _ in range(50)])
         for c in counts
     ]
     for caller in callers:
         caller.start()
     for caller in callers:
         caller.join()
-    assert all((c == 20).all() for c in counts)
+    assert all((c == 50).all() for c in counts)
 
 
-def test_an_error_in_a_helper_reaches_the_caller():
-    threads.set_threads(3)
-
-    def work(start, stop):
-        raise ZeroDivisionError
-
-    for _ in range(20):
-        with pytest.raises(ZeroDivisionError):
-            threads.share(work, 100, 4, ())
+@pytest.mark.parametrize("n", [1, 2, 3, 16])
+@pytest.mark.parametrize("units", [0, 1, 2, 17, 500])
+def test_every_unit_is_done_once(n, units):
+    threads.set_threads(n)
+    counts = np.zeros(units + 1)
+    for _ in range(300):
+        _count(units, counts, 5, work=LARGE)
+    assert (counts[:units] == 300).all()
+    assert counts[units] == 0
 
 
 @pytest.mark.parametrize("n", [0, -1, 1.5, "2"])
 def test_a_number_of_threads_that_is_none(n):
     with pytest.raises(ConfigError, match="1 or more"):
         threads.set_threads(n)
-
-
-@pytest.mark.parametrize(("n", "units"), [(1, 7), (4, 1)])
-def test_one_thread_does_all_units_itself(n, units):
-    threads.set_threads(n)
-    calls = []
-    threads.share(lambda *call: calls.append((*call, threading.get_ident())), units, 4, ("a",))
-    assert calls == [(0, units, "a", threading.get_ident())]
 
 
 def test_as_many_threads_as_there_are_cores_for_this_process(monkeypatch):
@@ -118,40 +131,22 @@ def test_as_many_threads_as_there_are_cores_for_this_process(monkeypatch):
         assert threads._cores() == expected
 
 
+@compiled_only
 @pytest.mark.parametrize(
-    ("units", "n", "size", "expected"),
+    ("units", "n", "work", "expected"),
     [
-        (10, 2, 3, [(0, 3), (3, 6), (6, 9), (9, 10)]),
-        (20, 2, 1, [(0, 5), (5, 8), (8, 11), (11, 13), *((i, i + 1) for i in range(13, 20))]),
-        (20, 2, 2, [(0, 5), (5, 8), (8, 11), (11, 13), (13, 15), (15, 17), (17, 19), (19, 20)]),
-        (3, 3, 1, [(0, 1), (1, 2), (2, 3)]),
-        (5, 1, 5, [(0, 5)]),
+        (100, 2, LARGE, [*range(0, 100, 7), 100]),  # eight pieces for each, of 100/16 and up
+        (100, 2, jit.SHARED_WORK, [0, 50, 100]),  # one for each
+        (3, 16, LARGE, [0, 1, 2, 3]),
+        (5, 1, LARGE, [0, 5]),
+        (5, 4, jit.SHARED_WORK - 1, [0, 5]),
     ],
 )
-def test_the_pieces_of_a_job(units, n, size, expected):
-    calls = []
-    job = threads._Job(lambda *call: calls.append(call), units, n, size, ())
-    job.help()
-    job.wait()
-    assert calls == expected
-
-
-class Stop(BaseException):
-    """As KeyboardInterrupt: no Exception."""
-
-
-def test_after_an_error_of_any_kind_no_further_piece_is_begun():
-    calls = []
-
-    def work(start, stop):
-        calls.append(start)
-        raise Stop
-
-    job = threads._Job(work, 10, 1, 1, ())
-    job.help()
-    with pytest.raises(Stop):
-        job.wait()
-    assert calls == [0]
+def test_the_pieces_of_a_call(units, n, work, expected):
+    threads.set_threads(n)
+    pieces = np.zeros((units, 2), np.int64)
+    _who(units, pieces, work=work)
+    assert sorted({tuple(p) for p in pieces.tolist()}) == list(itertools.pairwise(expected))
 
 
 @pytest.fixture
@@ -159,60 +154,96 @@ def helpers(monkeypatch):
     """No helper yet, whatever ran before."""
     own = []
     monkeypatch.setattr(threads, "_helpers", own)
+    monkeypatch.setattr(threads, "BOARD", new_board())
     return own
 
 
-@pytest.mark.parametrize("n", [2, 3])
-def test_all_threads_work_at_once_and_again(n, helpers):
-    threads.set_threads(n)
-    meeting = threading.Barrier(n, timeout=20)  # passes when n threads are within a piece
-    for _ in range(3):
-        threads.share(lambda start, stop: meeting.wait(), n, 1, ())
-    assert len(helpers) == n - 1
-
-
-def test_no_more_threads_than_wanted_though_more_are_there(helpers):
-    seen = set()
-
-    def work(start, stop):
-        seen.add(threading.get_ident())
-        time.sleep(0.002)
-
-    threads.set_threads(5)
-    threads.share(work, 40, 4, ())
-    assert len(helpers) == 4
-    seen.clear()
+@compiled_only
+def test_no_more_helpers_than_wanted_and_none_keeps_the_program_alive(helpers):
+    threads.set_threads(4)
+    _count(100, np.zeros(100), 5, work=LARGE)
+    assert len(helpers) == 3
     threads.set_threads(2)
-    threads.share(work, 40, 20, ())
-    assert len(seen) <= 2
+    _count(100, np.zeros(100), 5, work=LARGE)
+    assert len(helpers) == 3
     own = [t for t in threading.enumerate() if t.name.startswith("scratchgrad-")]
-    assert own
+    assert len(own) >= 3
     assert all(t.daemon for t in own)  # or the program would not end
 
 
-def test_some_pieces_for_each_thread():
-    calls = []
+@kernel()
+def _meet(start, stop, first, second, met):
+    for i in range(start, stop):
+        own, other = (first, second) if i == 0 else (second, first)
+        own[0] = 1
+        looks = 0
+        while look(other) == 0 and looks < 1 << 16:
+            looks += 1
+        met[i] = look(other)
+
+
+@compiled_only
+@pytest.mark.parametrize("pause", [0, 0.02])
+def test_threads_work_at_once(pause):
+    """Each of two units waits for the other. After the pause the helper sleeps, and has to be
+    woken; on a machine that is busy it may come too late, but not every time."""
     threads.set_threads(2)
-    threads.share(lambda *call: calls.append(call), 100, 4, ())
-    stops = [0, 25, 43, 57, 70, 83, 96, 100]
-    assert sorted(calls) == list(itertools.pairwise(stops))
+    _meet.part(0, 1, np.zeros(1, np.int64), np.ones(1, np.int64), np.zeros(2, np.int64))
+    for _ in range(50):  # (compiled by now: while that lasts, helpers fall asleep)
+        time.sleep(pause)
+        first, second, met = (np.zeros(n, np.int64) for n in (1, 1, 2))
+        _meet(2, first, second, met, work=LARGE)
+        if met.all():
+            return
+    pytest.fail("they never met")
 
 
-def test_the_caller_waits_for_the_last_piece_and_no_longer():
-    begun, released = threading.Event(), threading.Event()
+def _lock_held_elsewhere():
+    held, done = threading.Event(), threading.Event()
 
-    def work(start, stop):
-        begun.set()
-        assert released.wait(20)
+    def hold():
+        with threads._busy:
+            held.set()
+            done.wait(20)
 
-    job = threads._Job(work, 1, 1, 1, ())
-    helper, caller = threading.Thread(target=job.help), threading.Thread(target=job.wait)
-    helper.start()
-    assert begun.wait(20)
-    caller.start()
-    time.sleep(0.05)
-    assert caller.is_alive()
-    released.set()
-    helper.join(20)
-    caller.join(5)
-    assert not caller.is_alive()
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(20)
+    return lambda: (done.set(), thread.join())
+
+
+@compiled_only
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_shares_its_work_with_helpers_of_its_own():
+    threads.set_threads(2)
+    counts = np.zeros(100)
+    _count(100, counts, 5, work=LARGE)
+    let_go = _lock_held_elsewhere()  # the child has no thread that would ever release it
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 on: forks beside threads
+        child = os.fork()
+    if child == 0:
+        fine = not threads._helpers and threads._busy.acquire(blocking=False)
+        threads._busy.release()
+        _count(100, counts, 5, work=LARGE)
+        os._exit(0 if fine and len(threads._helpers) == 1 and (counts == 2).all() else 1)
+    let_go()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@kernel()
+def _greedy(start, stop, sizes):
+    for i in range(start, stop):
+        sizes[i] = np.empty(sizes[i]).size
+
+
+@compiled_only
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_kernel_that_finds_no_memory_raises_and_the_next_call_works(n):
+    threads.set_threads(n)
+    for _ in range(5):
+        with pytest.raises(MemoryError, match="_greedy"):
+            _greedy(40, np.full(40, 1 << 58), work=LARGE)
+        sizes = np.full(40, 3)
+        _greedy(40, sizes, work=LARGE)
+        assert (sizes == 3).all()
