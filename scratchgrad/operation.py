@@ -156,8 +156,16 @@ def _described(returned: Any) -> str:
     return type(returned).__name__
 
 
-def _owner(array: np.ndarray) -> Any:
-    return array if array.base is None else array.base
+def _owner(array: Any) -> Any:
+    """The array whose memory it is, of which this one may be a view of a view."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def _overlap(a: np.ndarray, b: np.ndarray) -> bool:
+    """Parameters of one optimiser have one owner, so that is not enough: each has its own part."""
+    return _owner(a) is _owner(b) and np.may_share_memory(a, b)
 
 
 def _share_memory(result: Variable, inputs: Sequence[Any]) -> None:
@@ -166,9 +174,8 @@ def _share_memory(result: Variable, inputs: Sequence[Any]) -> None:
         isinstance(x, Variable) and x._array is result._array for x in inputs
     ):
         return
-    owner = _owner(result._array)
     for x in inputs:
-        if isinstance(x, Variable) and _owner(x._array) is owner:
+        if isinstance(x, Variable) and _overlap(x._array, result._array):
             result._memory = x._memory
             return
 

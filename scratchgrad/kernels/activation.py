@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from scratchgrad.errors import ConfigError
 from scratchgrad.kernels import elementary
+from scratchgrad.kernels.buffers import empty
 from scratchgrad.kernels.elementary import exp, tanh
 from scratchgrad.kernels.jit import kernel, plain
 from scratchgrad.kernels.reference import GELU_CUBIC, GELU_SCALE
@@ -20,7 +21,7 @@ DENSITY_AT_0 = 0.3989422804014327  # 1 / sqrt(2 pi)
 
 def _map(compiled: Any, *arrays: Array, **constants: Any) -> Array:
     """Run an elementwise kernel over flat arrays; the result has the shape of the first."""
-    y = np.empty(arrays[0].shape, arrays[0].dtype)
+    y = empty(arrays[0].shape, arrays[0].dtype)
     if y.size:
         flat = (plain(x).reshape(-1) for x in arrays)
         units = -(-y.size // CHUNK)

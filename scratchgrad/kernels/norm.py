@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchgrad.errors import ShapeError
+from scratchgrad.kernels.buffers import empty
 from scratchgrad.kernels.jit import kernel, plain
 
 Array = NDArray[np.floating]
@@ -78,8 +79,8 @@ def layer_norm(
         If weight or bias is not of length C.
     """
     rows = _rows("layer_norm", x, weight, bias)
-    y = np.empty(x.shape, x.dtype)
-    mean, rstd = np.empty(x.shape[:-1], x.dtype), np.empty(x.shape[:-1], x.dtype)
+    y = empty(x.shape, x.dtype)
+    mean, rstd = empty(x.shape[:-1], x.dtype), empty(x.shape[:-1], x.dtype)
     if mean.size:
         _layer_norm(
             len(rows),
@@ -130,9 +131,9 @@ def layer_norm_backward(
     """
     rows = _rows("layer_norm_backward", x, weight)
     blocks = -(-rows.shape[0] // ROWS)
-    dx = np.empty(x.shape, x.dtype)
-    dweight = np.empty((blocks, x.shape[-1]), x.dtype)
-    dbias = np.empty((blocks, x.shape[-1]), x.dtype)
+    dx = empty(x.shape, x.dtype)
+    dweight = empty((blocks, x.shape[-1]), x.dtype)
+    dbias = empty((blocks, x.shape[-1]), x.dtype)
     if dx.size:
         _layer_norm_backward(
             len(dweight),
@@ -189,7 +190,7 @@ def rms_norm(x: Array, weight: Array | None, eps: float) -> tuple[Array, Array]:
         If weight is not of length C.
     """
     rows = _rows("rms_norm", x, weight)
-    y, rstd = np.empty(x.shape, x.dtype), np.empty(x.shape[:-1], x.dtype)
+    y, rstd = empty(x.shape, x.dtype), empty(x.shape[:-1], x.dtype)
     if rstd.size:
         _rms_norm(
             len(rows),
@@ -227,8 +228,8 @@ def rms_norm_backward(
 ) -> tuple[Array, Array]:
     """Gradients of `rms_norm` by x and weight: (..., C), (C,)."""
     rows = _rows("rms_norm_backward", x, weight)
-    dx = np.empty(x.shape, x.dtype)
-    dweight = np.empty((-(-rows.shape[0] // ROWS), x.shape[-1]), x.dtype)
+    dx = empty(x.shape, x.dtype)
+    dweight = empty((-(-rows.shape[0] // ROWS), x.shape[-1]), x.dtype)
     if dx.size:
         _rms_norm_backward(
             len(dweight),

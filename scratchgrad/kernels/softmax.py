@@ -7,6 +7,7 @@ parallel work. A row of nothing but -inf gives nan, as in PyTorch.
 import numpy as np
 from numpy.typing import NDArray
 
+from scratchgrad.kernels.buffers import empty
 from scratchgrad.kernels.elementary import exp
 from scratchgrad.kernels.jit import kernel, plain
 
@@ -63,7 +64,7 @@ def softmax(x: Array, axis: int) -> Array:
     array([[0.25, 0.25, 0.25, 0.25]])
     """
     rows = _rows(x, axis)
-    y = np.empty_like(rows)
+    y = empty(rows.shape, rows.dtype)
     if y.size:
         _softmax(len(rows), rows, y, work=x.size)
     return _back(y, x, axis)
@@ -85,7 +86,7 @@ def _softmax_backward(start, stop, dy, y, dx):
 def softmax_backward(dy: Array, y: Array, axis: int) -> Array:
     """Gradient of `softmax` by x, from its result y and the gradient dy of that."""
     rows = _rows(y, axis)
-    dx = np.empty_like(rows)
+    dx = empty(rows.shape, rows.dtype)
     if dx.size:
         _softmax_backward(len(rows), _rows(dy, axis), rows, dx, work=y.size)
     return _back(dx, y, axis)
@@ -114,7 +115,7 @@ def _log_softmax(start, stop, x, y):
 def log_softmax(x: Array, axis: int) -> Array:
     """y = x - log(sum(exp(x))) along the axis: the logarithm of `softmax`, without its rounding."""
     rows = _rows(x, axis)
-    y = np.empty_like(rows)
+    y = empty(rows.shape, rows.dtype)
     if y.size:
         _log_softmax(len(rows), rows, y, work=x.size)
     return _back(y, x, axis)
@@ -136,7 +137,7 @@ def _log_softmax_backward(start, stop, dy, y, dx):
 def log_softmax_backward(dy: Array, y: Array, axis: int) -> Array:
     """Gradient of `log_softmax` by x, from its result y and the gradient dy of that."""
     rows = _rows(y, axis)
-    dx = np.empty_like(rows)
+    dx = empty(rows.shape, rows.dtype)
     if dx.size:
         _log_softmax_backward(len(rows), _rows(dy, axis), rows, dx, work=y.size)
     return _back(dx, y, axis)

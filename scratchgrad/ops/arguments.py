@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from scratchgrad.errors import DtypeError, IdRangeError, ShapeError
+from scratchgrad.kernels.buffers import empty
 
 
 def as_float(x: Any) -> np.ndarray:
@@ -23,6 +24,15 @@ def as_floats(*arrays: Any) -> tuple[np.ndarray, ...]:
     dtypes = [x.dtype for x in arrays if getattr(x, "dtype", np.dtype(int)).kind == "f"]
     dtype = np.result_type(*dtypes) if dtypes else np.float32
     return tuple(np.asarray(x).astype(dtype, copy=False) for x in arrays)
+
+
+def memory_for(x: Any, y: Any) -> np.ndarray | None:
+    """Reused memory for a result of x and y, element by element, where it has the shape of x."""
+    if not (isinstance(x, np.ndarray) and isinstance(y, np.ndarray) and x.dtype == y.dtype):
+        return None
+    if x.dtype.kind != "f" or x.ndim < y.ndim or x.shape[x.ndim - y.ndim :] != y.shape:
+        return None
+    return empty(x.shape, x.dtype)
 
 
 def rows_of(x: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ import numpy as np
 from scratchgrad.errors import ConfigError, DtypeError
 from scratchgrad.kernels import activation
 from scratchgrad.operation import differentiable
-from scratchgrad.ops.arguments import as_float
+from scratchgrad.ops.arguments import as_float, memory_for
 
 # ------------------------------------------------------------------------------------ arithmetic
 
@@ -25,7 +25,7 @@ from scratchgrad.ops.arguments import as_float
 @differentiable
 def add(a, b):
     """a + b."""
-    return np.add(a, b), (lambda dy: dy, lambda dy: dy)
+    return np.add(a, b, out=memory_for(a, b)), (lambda dy: dy, lambda dy: dy)
 
 
 @differentiable

@@ -7,6 +7,7 @@ import numpy as np
 
 from scratchgrad.autograd import Variable
 from scratchgrad.errors import DtypeError, ShapeError
+from scratchgrad.kernels.buffers import empty
 from scratchgrad.kernels.indexing import add_rows
 from scratchgrad.operation import differentiable
 from scratchgrad.ops.arguments import axis_of, checked_ids
@@ -120,4 +121,6 @@ def embedding(ids, weight, /):
         add_rows(table, ids.reshape(-1), dy.reshape(ids.size, c))
         return table
 
-    return weight[ids], (None, dweight)
+    rows = empty((*ids.shape, c), weight.dtype)
+    np.take(weight, ids, axis=0, out=rows, mode="clip")  # checked: "raise" would take a buffer
+    return rows, (None, dweight)

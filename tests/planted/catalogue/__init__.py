@@ -6,6 +6,7 @@ from tests.planted.catalogue import (
     checker,
     elementwise,
     engine,
+    memory,
     model,
     network,
     optimiser,
@@ -16,6 +17,7 @@ from tests.planted.catalogue import (
 
 CATALOGUE: list[Bug] = [
     *engine.BUGS,
+    *memory.BUGS,
     *elementwise.BUGS,
     *reduction.BUGS,
     *shape.BUGS,
