@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from scratchgrad.autograd import Node, Op, Variable, as_array, is_recording, read_only
+from scratchgrad.autograd import Variable, as_array, edge_of, is_recording
 from scratchgrad.errors import (
     DtypeError,
     GraphError,
@@ -21,6 +21,9 @@ from scratchgrad.errors import (
     ScratchgradError,
     ShapeError,
 )
+from scratchgrad.tape import Node, Op, into, read_only
+
+__all__ = ["OPS", "differentiable", "into", "result_class"]
 
 OPS: dict[str, Op] = {}
 """The op table: every operation of the package, so that tests can demand a proof of each."""
@@ -137,7 +140,8 @@ def _apply(op: Op, inputs: Sequence[Any], rest: tuple[Any, ...], settings: dict[
     if is_recording() and any(isinstance(x, Variable) and x._requires_grad for x in inputs):
         memories = [x._memory for x in inputs if isinstance(x, Variable)]
         memories += [result._memory for result in results]
-        node = Node(op, inputs, backward, values, several, memories)
+        edges = [edge_of(x) for x in inputs]
+        node = Node(op, edges, inputs, backward, values, several, memories)
         for i, result in enumerate(results):
             if result._array.dtype.kind == "f":
                 result._node, result._output, result._requires_grad = node, i, True

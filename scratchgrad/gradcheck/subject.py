@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from scratchgrad.autograd import Memory, Variable, no_grad
+from scratchgrad.autograd import Variable, no_grad
 from scratchgrad.errors import ConfigError, DtypeError
 from scratchgrad.gradcheck.report import failed
+from scratchgrad.tape import Memory
 from scratchgrad.tensor import Tensor
 
 
@@ -93,10 +94,12 @@ class TensorSubject(Subject):
             return self._kept([y._array for y in self._call()])
 
     def gradients(self, cotangents: Sequence[np.ndarray]) -> list[np.ndarray]:
-        before = [x.grad for x in self.variables]
+        # Without a home: what an optimiser keeps there is not touched, and each result is an array
+        # of its own.
+        before = [(x.grad, x._home) for x in self.variables]
         try:
             for x in self.variables:
-                x.grad = None
+                x.grad = x._home = None
             ys = [y for y in self._call() if y._array.dtype.kind == "f"]
             with self._told():
                 for y, c in zip(ys, cotangents, strict=True):
@@ -104,8 +107,8 @@ class TensorSubject(Subject):
                         y.backward(c, retain_graph=True)
             return [np.zeros(x.shape) if x.grad is None else x.grad for x in self.variables]
         finally:
-            for x, gradient in zip(self.variables, before, strict=True):
-                x.grad = gradient
+            for x, (gradient, home) in zip(self.variables, before, strict=True):
+                x.grad, x._home = gradient, home
 
     def watched(self) -> list[tuple[str, np.ndarray]]:
         arrays = [(label, _array(x)) for label, x in zip(self.labels, self.inputs, strict=True)]

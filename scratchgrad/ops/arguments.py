@@ -35,6 +35,15 @@ def memory_for(x: Any, y: Any) -> np.ndarray | None:
     return empty(x.shape, x.dtype)
 
 
+def zeroed(out: np.ndarray | None, add: bool, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """What a backward ``into`` adds its gradient to: out if there is one, cleared unless to add."""
+    if out is None:
+        return np.zeros(shape, dtype)
+    if not add:
+        out[...] = 0
+    return out
+
+
 def rows_of(x: np.ndarray) -> np.ndarray:
     """All axes but the last as one: (..., C) -> (N, C). A -1 could not tell N where C is 0."""
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])

@@ -9,8 +9,8 @@ from scratchgrad.autograd import Variable
 from scratchgrad.errors import DtypeError, ShapeError
 from scratchgrad.kernels.buffers import empty
 from scratchgrad.kernels.indexing import add_rows
-from scratchgrad.operation import differentiable
-from scratchgrad.ops.arguments import axis_of, checked_ids
+from scratchgrad.operation import differentiable, into
+from scratchgrad.ops.arguments import axis_of, checked_ids, zeroed
 
 
 def _frozen(index):
@@ -42,16 +42,18 @@ def getitem(x, /, index):
     index = _frozen(index)
     shape, size = x.shape, x.size
 
-    def dx(dy):
-        back = np.zeros(shape, dy.dtype)
+    def dx(dy, out, add):
+        back = zeroed(out, add, shape, dy.dtype)
         if any(isinstance(part, np.ndarray) and part.dtype.kind in "iu" for part in index):
             picked = np.arange(size).reshape(shape)[index]
             add_rows(back.reshape(-1, 1), picked.reshape(-1), dy.reshape(-1, 1))
+        elif add:
+            back[index] += dy
         else:
             back[index] = dy
         return back
 
-    return x[index], dx
+    return x[index], into(dx)
 
 
 @differentiable
@@ -116,11 +118,11 @@ def embedding(ids, weight, /):
     ids = checked_ids("embedding", ids, weight.shape[0])
     v, c = weight.shape
 
-    def dweight(dy):
-        table = np.zeros((v, c), dy.dtype)
+    def dweight(dy, out, add):
+        table = zeroed(out, add, (v, c), dy.dtype)
         add_rows(table, ids.reshape(-1), dy.reshape(ids.size, c))
         return table
 
     rows = empty((*ids.shape, c), weight.dtype)
     np.take(weight, ids, axis=0, out=rows, mode="clip")  # checked: "raise" would take a buffer
-    return rows, (None, dweight)
+    return rows, (None, into(dweight))

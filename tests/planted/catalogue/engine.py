@@ -2,7 +2,8 @@
 
 from tests.planted.bug import Bug, axis, differences
 
-TAPE = "autograd.py"
+TAPE = "tape.py"
+VARIABLE = "autograd.py"
 LIFT = "operation.py"
 BACKWARD = "tests/engine/test_backward.py::"
 CUSTOM = "tests/engine/test_custom_op.py::"
@@ -40,8 +41,8 @@ ACCUMULATION = [
     Bug(
         "results_overwrite_their_gradient",
         TAPE,
-        was="slots[output] = g if earlier is None else np.asarray(earlier + g)",
-        becomes="slots[output] = g",
+        was="if earlier is None:",
+        becomes="if True:",
         caught_by=BACKWARD + "test_a_node_that_is_reached_twice_counts_twice",
         lesson="A chain of operations is right; a residual stream loses one of its branches.",
     ),
@@ -81,7 +82,7 @@ ACCUMULATION = [
     ),
     Bug(
         "gradients_go_to_the_first_output",
-        TAPE,
+        VARIABLE,
         was="return x if x._node is None else (x._node, x._output)",
         becomes="return x if x._node is None else (x._node, 0)",
         caught_by=(
@@ -100,7 +101,7 @@ ACCUMULATION = [
     ),
     Bug(
         "cotangent_ignored",
-        TAPE,
+        VARIABLE,
         was="dy = as_array(cotangent).astype(array.dtype, copy=False)",
         becomes="dy = np.ones_like(array)",
         caught_by=BACKWARD + "test_a_root_that_is_no_single_number_needs_a_cotangent",
@@ -120,8 +121,8 @@ SHARING = [
     Bug(
         "leaf_gradient_is_an_alias",
         TAPE,
-        was="leaf.grad = g.copy()",
-        becomes="leaf.grad = g",
+        was="        leaf.grad = empty(g.shape, g.dtype)\n        leaf.grad[...] = g",
+        becomes="        leaf.grad = g",
         caught_by=(
             CUSTOM + "test_one_gradient_array_given_to_two_inputs_is_not_shared",
             "tests/ops/test_every_op.py::test_nothing_is_mutated_or_shared[add]",
@@ -131,8 +132,8 @@ SHARING = [
     Bug(
         "waiting_gradient_added_in_place",
         TAPE,
-        was="np.asarray(earlier + g)",
-        becomes="np.add(earlier, g, out=earlier)",
+        was="slots[output] = empty(g.shape, g.dtype)",
+        becomes="slots[output] = earlier",
         caught_by=BACKWARD + "test_results_that_were_handed_one_array_keep_their_gradients_apart",
         lesson="Saves an allocation, and writes into an array that somebody else was given too.",
     ),
@@ -213,7 +214,7 @@ LIFETIME = [
     ),
     Bug(
         "no_grad_outlives_an_exception",
-        TAPE,
+        VARIABLE,
         was="    try:\n        yield\n    finally:\n        _recording.reset(token)",
         becomes="    yield\n    _recording.reset(token)",
         caught_by=NO_GRAD + "test_nesting_and_leaving_by_an_exception",
@@ -221,4 +222,76 @@ LIFETIME = [
     ),
 ]
 
-BUGS = [*BROADCASTING, *ACCUMULATION, *SHARING, *LIFETIME]
+HOME_TESTS = "tests/engine/test_home.py::"
+
+HOMES = [
+    Bug(
+        "home_overwritten_instead_of_added",
+        TAPE,
+        was="    return leaf.grad is not None",
+        becomes="    return False",
+        caught_by=(
+            HOME_TESTS + "test_first_overwritten_then_added[into]",
+            HOME_TESTS + "test_a_model_has_the_same_gradients_with_an_optimiser_as_without",
+        ),
+        lesson="One use of each parameter and one backward a step, and all is right: the tied "
+        "weight and accumulation are where it shows.",
+    ),
+    Bug(
+        "home_added_to_what_was_left_there",
+        TAPE,
+        was="    return leaf.grad is not None",
+        becomes="    return True",
+        caught_by=(
+            HOME_TESTS + "test_first_overwritten_then_added[plain]",
+            "tests/train/test_trainer.py::test_a_step_forgets_the_gradients_of_the_one_before",
+        ),
+        lesson="zero_grad only forgets; the place still holds the last step's gradient.",
+    ),
+    Bug(
+        "assigned_gradient_lost",
+        TAPE,
+        was="        home.array[...] = leaf.grad\n",
+        becomes="        pass\n",
+        caught_by=HOME_TESTS
+        + "test_a_gradient_that_the_caller_assigned_is_added_to_and_left_alone",
+        lesson="Who scales gradients with p.grad = p.grad * s between two backwards loses them.",
+    ),
+    Bug(
+        "copy_of_a_leaf_writes_to_its_home",
+        TAPE,
+        was=" or home.leaf() is not leaf:",
+        becomes=":",
+        caught_by=HOME_TESTS + "test_a_copy_of_a_leaf_does_not_write_to_its_home",
+        lesson="A shallow copy shares the place; the second to arrive overwrites the first.",
+    ),
+    Bug(
+        "rows_added_to_what_was_left_there",
+        "ops/arguments.py",
+        was="    if not add:\n        out[...] = 0\n",
+        becomes="",
+        caught_by=(
+            HOME_TESTS + "test_operations_that_write_in_place[embedding]",
+            HOME_TESTS + "test_operations_that_write_in_place[slice]",
+        ),
+        lesson="A table that begins as zeros hides that it must.",
+    ),
+    Bug(
+        "slice_overwrites_the_rest",
+        "ops/indexing.py",
+        was="            back[index] += dy",
+        becomes="            back[index] = dy",
+        caught_by=HOME_TESTS + "test_operations_that_write_in_place[slice]",
+        lesson="Right wherever each row is used once.",
+    ),
+    Bug(
+        "last_gradient_kept_during_the_next",
+        TAPE,
+        was="    dys.clear()  # nor is it kept by a caller who holds the list\n",
+        becomes="",
+        caught_by=HOME_TESTS + "test_the_first_cotangent_is_not_kept_either",
+        lesson="No number is wrong; the largest array of the walk lives as long as the walk.",
+    ),
+]
+
+BUGS = [*BROADCASTING, *ACCUMULATION, *SHARING, *LIFETIME, *HOMES]
