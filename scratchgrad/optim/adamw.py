@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,7 +10,8 @@ import numpy as np
 
 from scratchgrad.autograd import Variable
 from scratchgrad.errors import CheckpointError, ConfigError, GraphError
-from scratchgrad.kernels.adamw import adamw_step
+from scratchgrad.kernels.adamw import adamw_runs
+from scratchgrad.optim.flat import Flat
 
 
 def parameter_groups(module: Any, weight_decay: float) -> list[dict[str, Any]]:
@@ -50,6 +52,10 @@ class AdamW:
     Parameters
     ----------
     params : Tensors, or groups ``{"params": [...], "weight_decay": ...}``
+        Their arrays become views of one flat array, and so do their gradients. What is assigned to
+        ``data`` or ``grad`` afterwards is copied in at the next step; arrays taken from ``data``
+        before are no longer the parameters'. A gradient taken from ``grad`` is overwritten by the
+        first backward after ``zero_grad``, and added to by each other: copy it to keep it.
     lr : learning rate; ``step`` may be given another each time.
     betas : (b1, b2)
     eps : added to the denominator
@@ -97,38 +103,58 @@ class AdamW:
         for p in self.params:
             if not p.requires_grad or p._node is not None:
                 raise GraphError("AdamW: expected leaves with requires_grad=True")
-        self.m = [np.zeros(p.data.shape, p.data.dtype) for p in self.params]
-        self.v = [np.zeros(p.data.shape, p.data.dtype) for p in self.params]
         self.steps = np.zeros(len(self.params), dtype=np.int64)
+        of_dtype: dict[np.dtype, list[int]] = {}
+        for i, p in enumerate(self.params):
+            of_dtype.setdefault(p._array.dtype, []).append(i)
+        self._flats = [
+            (indices, Flat([self.params[i] for i in indices])) for indices in of_dtype.values()
+        ]
+        # Views of the flat arrays, in the order of the parameters.
+        self.m: list[np.ndarray] = [np.empty(0)] * len(self.params)
+        self.v = self.m.copy()
+        for indices, flat in self._flats:
+            for i, m, v in zip(indices, flat.split(flat.m), flat.split(flat.v), strict=True):
+                self.m[i], self.v[i] = m, v
 
-    def step(self, lr: float | None = None) -> None:
-        """Move every parameter that has a gradient; the others, and their m and v, stay."""
+    def step(self, lr: float | None = None, scale: float = 1.0) -> None:
+        """Move every parameter that has a gradient; the others, and their m and v, stay.
+
+        Parameters
+        ----------
+        lr : float, optional
+            The learning rate of this step, if not the one given at the start.
+        scale : float
+            Multiplies every gradient on the way, and leaves it as it is: the factor of clipping.
+        """
         lr = self.lr if lr is None else lr
         _require("lr", lr, lr >= 0)
-        for i, p in enumerate(self.params):
-            if p.grad is None:
-                continue
-            self.steps[i] += 1
-            array = p.writable()
-            flat = array.reshape(-1)  # the array itself, or a copy if it is strided
-            adamw_step(
-                flat,
-                p.grad.reshape(-1),
-                self.m[i].reshape(-1),
-                self.v[i].reshape(-1),
-                lr,
-                *self.betas,
-                self.eps,
-                self.decays[i],
-                int(self.steps[i]),
+        found = [(flat, indices, flat.gather()) for indices, flat in self._flats]
+        for flat, indices, there in found:
+            self.steps[indices] += there
+            for p, has_gradient in zip(flat.params, there, strict=True):
+                if has_gradient:
+                    p.writable()  # tells the tape
+            steps = self.steps[indices].tolist()
+            runs = flat.runs(there, [self.decays[i] for i in indices], steps)
+            adamw_runs(
+                flat.param, flat.grad, flat.m, flat.v, runs, lr, *self.betas, self.eps, scale
             )
-            if not array.flags.c_contiguous:
-                array[...] = flat.reshape(array.shape)
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
         for p in self.params:
             p.grad = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> AdamW:
+        """An optimiser of the copies of the parameters, laid flat anew."""
+        groups = [
+            {"params": [copy.deepcopy(p, memo)], "weight_decay": decay}
+            for p, decay in zip(self.params, self.decays, strict=True)
+        ]
+        twin = memo[id(self)] = type(self)(groups, self.lr, self.betas, self.eps)
+        twin.load_state_dict(self.state_dict())
+        return twin
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """A copy of m, v and the step counts: all that the next step depends on."""

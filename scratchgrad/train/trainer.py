@@ -18,7 +18,13 @@ from scratchgrad.errors import CheckpointError, NonFiniteLossError
 from scratchgrad.evaluate import Evaluation, evaluate_loss
 from scratchgrad.generate import generate
 from scratchgrad.gpt import GPT
-from scratchgrad.optim import AdamW, clip_grad_norm, cosine_schedule, parameter_groups
+from scratchgrad.optim import (
+    AdamW,
+    clip_factor,
+    cosine_schedule,
+    grad_norm,
+    parameter_groups,
+)
 from scratchgrad.train.config import TrainConfig
 
 
@@ -116,11 +122,10 @@ class Trainer:
             total += value
             # The mean over micro-batches: each one's gradient enters with its share.
             loss.backward(np.asarray(1.0 / config.grad_accum, dtype=loss.data.dtype))
-        # Clipping to infinity measures the norm and changes nothing.
-        norm = float(clip_grad_norm(self.model.parameters(), config.clip or math.inf))
+        norm = grad_norm(self.model.parameters())
         if not math.isfinite(norm):
             raise self._not_finite("the gradient norm", norm, lr)
-        self.optimizer.step(lr=lr)
+        self.optimizer.step(lr=lr, scale=clip_factor(norm, config.clip or math.inf))
         self.step += 1
         self._last_norm = norm
         return StepResult(self.step, total / config.grad_accum, lr, norm)

@@ -4,9 +4,11 @@ from tests.planted.bug import Bug, twin
 
 KERNEL = "kernels/adamw.py"
 ADAMW = "optim/adamw.py"
+FLAT = "optim/flat.py"
 CLIP = "optim/clip.py"
 SCHEDULE = "optim/schedule.py"
 TESTS = "tests/optim/test_adamw.py::"
+SIDE_BY_SIDE = "tests/optim/test_flat.py::"
 # Eight steps of the paper's algorithm, with a large eps in the third of the settings.
 PAPER = TESTS + "test_it_is_the_algorithm_of_the_paper[float64-shape3-settings0]"
 LARGE_EPS = TESTS + "test_it_is_the_algorithm_of_the_paper[float64-shape3-settings2]"
@@ -16,24 +18,24 @@ MOMENTS = [
     Bug(
         "adamw_without_the_root",
         KERNEL,
-        was="rate * m[i] / (np.sqrt(v[i]) / root + eps)",
-        becomes="rate * m[i] / (v[i] / root + eps)",
+        was="rate * mean[i] / (np.sqrt(square[i]) * grow + eps)",
+        becomes="rate * mean[i] / (square[i] * grow + eps)",
         caught_by=(PAPER, twin("adamw_step")),
         lesson="Where gradients are of size one, v and its root are too.",
     ),
     Bug(
         "adamw_eps_inside_the_root",
         KERNEL,
-        was="rate * m[i] / (np.sqrt(v[i]) / root + eps)",
-        becomes="rate * m[i] / np.sqrt(v[i] / (root * root) + eps)",
+        was="rate * mean[i] / (np.sqrt(square[i]) * grow + eps)",
+        becomes="rate * mean[i] / np.sqrt(square[i] * grow * grow + eps)",
         caught_by=LARGE_EPS,
         lesson="At eps 1e-8 the two differ only where gradients are below 1e-4.",
     ),
     Bug(
         "adamw_v_without_bias_correction",
         KERNEL,
-        was="math.sqrt(1 - beta2**step),",
-        becomes="1.0,",
+        was="1 / math.sqrt(1 - beta2**step))",
+        becomes="1.0)",
         caught_by=(PAPER, twin("adamw_step")),
         lesson="The first steps are thirty times too long; warm-up hides it.",
     ),
@@ -48,45 +50,35 @@ MOMENTS = [
     Bug(
         "adamw_bias_correction_off_by_a_step",
         ADAMW,
-        was="int(self.steps[i]),",
-        becomes="int(self.steps[i]) + 1,",
+        was="steps = self.steps[indices].tolist()",
+        becomes="steps = (self.steps[indices] + 1).tolist()",
         caught_by=PAPER,
         lesson="The first step is step 1; a counter from 0 would divide by 0, one from 2 does not.",
     ),
     Bug(
         "adamw_v_of_the_gradient_itself",
         KERNEL,
-        was="v[i] = v[i] * beta2 + g * g * rest2",
-        becomes="v[i] = v[i] * beta2 + abs(g) * rest2",
+        was="square[i] = square[i] * beta2 + g * g * rest2",
+        becomes="square[i] = square[i] * beta2 + abs(g) * rest2",
         caught_by=(PAPER, twin("adamw_step")),
         lesson="A mean of magnitudes and a mean of squares have the same look on a plot.",
     ),
     Bug(
         "adamw_betas_exchanged",
         ADAMW,
-        was="*self.betas,",
-        becomes="*self.betas[::-1],",
+        was="*self.betas, self.eps",
+        becomes="*self.betas[::-1], self.eps",
         caught_by=PAPER,
         lesson="Two numbers just below 1, given by position.",
     ),
     Bug(
         "adamw_decay_through_the_moments",
         ADAMW,
-        was="""                p.grad.reshape(-1),
-                self.m[i].reshape(-1),
-                self.v[i].reshape(-1),
-                lr,
-                *self.betas,
-                self.eps,
-                self.decays[i],
-""",
-        becomes="""                (p.grad + p._array * self.decays[i]).reshape(-1).astype(p.dtype),
-                self.m[i].reshape(-1),
-                self.v[i].reshape(-1),
-                lr,
-                *self.betas,
-                self.eps,
-                0.0,
+        was="            adamw_runs(\n",
+        becomes="""            for i, view, home in zip(indices, flat.views, flat.homes):
+                home.array[...] += self.decays[i] * view
+            runs = [run._replace(weight_decay=0.0) for run in runs]
+            adamw_runs(
 """,
         caught_by=(PAPER, TESTS + "test_decay_does_not_pass_through_the_moments"),
         lesson="That is Adam with L2, the very thing that AdamW was written against.",
@@ -101,17 +93,17 @@ MOMENTS = [
     ),
     Bug(
         "adamw_steps_a_copy",
-        ADAMW,
-        was="if not array.flags.c_contiguous:",
-        becomes="if array.size == 0:",
-        caught_by=TESTS + "test_a_parameter_in_another_layout_is_stepped_too",
-        lesson="reshape(-1) of a transposed array is a copy: the parameter never moves.",
+        FLAT,
+        was="            p._array = view\n",
+        becomes="",
+        caught_by=(PAPER, SIDE_BY_SIDE + "test_parameters_keep_their_values_and_lie_in_order"),
+        lesson="The flat array is stepped, and the model computes with what it had before.",
     ),
     Bug(
         "adamw_step_not_announced",
         ADAMW,
-        was="array = p.writable()",
-        becomes="array = p._array",
+        was="p.writable()  # tells the tape",
+        becomes="pass",
         caught_by=TESTS + "test_a_step_is_announced_to_a_graph_that_is_alive",
         lesson="A loss that is walked after the step uses the new weights, and nobody says so.",
     ),
@@ -130,6 +122,75 @@ MOMENTS = [
         becomes='self.m[i], self.v[i] = self.m[i], state[f"v.{i}"].copy()',
         caught_by=TESTS + "test_going_on_from_a_state_equals_never_having_stopped",
         lesson="Ten steps later the momentum is back; a curve at that scale shows nothing.",
+    ),
+]
+
+LAYOUT = [
+    Bug(
+        "tail_of_a_run_missed",
+        KERNEL,
+        was="for first in range(start, stop, CHUNK)",
+        becomes="for first in range(start, stop - CHUNK + 1, CHUNK)",
+        caught_by=(
+            PAPER,
+            SIDE_BY_SIDE + "test_it_is_the_step_of_each_parameter_by_itself[float64]",
+        ),
+        lesson="With sizes that are powers of two, as most are, nothing is missed.",
+    ),
+    Bug(
+        "decay_of_the_neighbour",
+        FLAT,
+        was="if start == stop and decays[i] == decay and steps[i] == step:",
+        becomes="if start == stop and steps[i] == step:",
+        caught_by=(
+            TESTS + "test_what_decays_in_a_model",
+            SIDE_BY_SIDE + "test_it_is_the_step_of_each_parameter_by_itself[float32]",
+        ),
+        lesson="One launch for all is one launch too few: now all decay, or none.",
+    ),
+    Bug(
+        "step_count_of_the_neighbour",
+        FLAT,
+        was="if start == stop and decays[i] == decay and steps[i] == step:",
+        becomes="if start == stop and decays[i] == decay:",
+        caught_by=SIDE_BY_SIDE + "test_it_is_the_step_of_each_parameter_by_itself[float32]",
+        lesson="Parameters that are used in every step all count alike; a frozen one does not.",
+    ),
+    Bug(
+        "parameter_without_a_gradient_stepped",
+        FLAT,
+        was="            if not there[i]:\n                continue\n",
+        becomes="",
+        caught_by=TESTS + "test_a_parameter_without_a_gradient_stays_and_its_state_too",
+        lesson="Its place in the flat array still holds the gradient of an earlier step.",
+    ),
+    Bug(
+        "assigned_data_not_taken_in",
+        FLAT,
+        was="if p._array is not self.views[i] or p._home is not home:",
+        becomes="if p._home is not home:",
+        caught_by=SIDE_BY_SIDE + "test_data_that_is_assigned_later_is_taken_in",
+        lesson="After `p.data = x` the model computes with one array and learns another.",
+    ),
+    Bug(
+        "norm_of_what_is_left_at_home",
+        FLAT,
+        was="if home is not None and p.grad is home.array:",
+        becomes="if home is not None and p.grad is not None:",
+        caught_by=SIDE_BY_SIDE + "test_the_norm_counts_every_gradient_once_and_no_other",
+        lesson="An array assigned to .grad is the gradient, whatever lies in the flat one.",
+    ),
+    Bug(
+        "factor_of_clipping_ignored",
+        KERNEL,
+        was="g = dp[i] * scale",
+        becomes="g = dp[i]",
+        caught_by=(
+            SIDE_BY_SIDE + "test_the_factor_of_clipping_given_to_the_step_is_clipping",
+            "tests/train/test_trainer.py::"
+            "test_clipping_is_off_at_zero_and_the_norm_is_the_one_before",
+        ),
+        lesson="The norm in the log is right, and Adam hides the rest: it divides by the size.",
     ),
 ]
 
@@ -153,8 +214,8 @@ CLIPPING = [
     Bug(
         "clip_scales_small_gradients_up",
         CLIP,
-        was="if math.isfinite(norm) and norm > max_norm:",
-        becomes="if math.isfinite(norm):",
+        was="if not math.isfinite(norm) or norm <= max_norm:",
+        becomes="if not math.isfinite(norm):",
         caught_by=RATES + "test_the_joint_norm_is_bounded_and_the_direction_kept",
         lesson="Every step then has full length: it cannot settle. Early in training all norms are "
         "above the bound.",
@@ -215,4 +276,4 @@ RATE = [
     ),
 ]
 
-BUGS = [*MOMENTS, *CLIPPING, *RATE]
+BUGS = [*MOMENTS, *LAYOUT, *CLIPPING, *RATE]
