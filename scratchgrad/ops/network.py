@@ -15,7 +15,7 @@ from scratchgrad.kernels import softmax as soft
 from scratchgrad.kernels.matmul import linear as affine
 from scratchgrad.kernels.matmul import matmul as product
 from scratchgrad.kernels.reduction import column_sums
-from scratchgrad.operation import differentiable
+from scratchgrad.operation import differentiable, into
 from scratchgrad.ops.arguments import as_float, as_floats, axis_of, checked_ids, rows_of
 
 
@@ -42,7 +42,7 @@ def linear(x, weight, bias=None, /):
 
     return y.reshape(*shape[:-1], out), (
         lambda dy: product(rows_of(dy), weight).reshape(shape),
-        lambda dy: product(rows_of(dy).T, x),
+        into(lambda dy, out, add: product(rows_of(dy).T, x, out, add)),
         column_sums,
     )
 

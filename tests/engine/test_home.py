@@ -159,6 +159,21 @@ def test_operations_that_write_in_place(name: str, rng: np.random.Generator) -> 
         np.testing.assert_allclose(home.grad, plain.grad, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("rows", [0, 1, 300])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_linear_weight_is_written_in_place(
+    dtype: type, rows: int, rng: np.random.Generator
+) -> None:
+    weight, x, c = (rng.standard_normal(s).astype(dtype) for s in ((7, 5), (rows, 5), (rows, 7)))
+    w = sg.tensor(weight, requires_grad=True)
+    AdamW([w])
+    w._home.array[...] = np.nan
+    for times in (1, 2):
+        sg.linear(x, w).backward(c)
+        assert w.grad is w._home.array
+        np.testing.assert_allclose(w.grad, times * (c.T @ x), rtol=1e-4, atol=1e-4)
+
+
 def test_a_model_has_the_same_gradients_with_an_optimiser_as_without() -> None:
     """Also the tied weight, whose gradient comes from both ends of the model."""
     plain, housed_ = (sg.GPT(tiny_config(), seed=3) for _ in range(2))

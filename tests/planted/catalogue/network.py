@@ -62,7 +62,7 @@ PRODUCTS = [
     Bug(
         "linear_weight_gradient_reshaped_into_place",
         OPS,
-        was="lambda dy: product(rows_of(dy).T, x),",
+        was="into(lambda dy, out, add: product(rows_of(dy).T, x, out, add)),",
         becomes="lambda dy: product(x.T, rows_of(dy)).reshape(weight.shape),",
         caught_by=differences("linear"),
         lesson="The transpose is wanted; a reshape has its shape and not its order.",
