@@ -64,7 +64,7 @@ _peak = 0  # the most bytes lent at once, as far as seen when blocks were made
 _clock = 0  # counts blocks made
 
 
-def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+def empty(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
     """An array to be filled: C-contiguous, aligned, its content arbitrary.
 
     Like ``np.empty``, and from 16 KB on in memory that earlier results have left.
@@ -84,7 +84,7 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """
     dtype = np.dtype(dtype)
     n = dtype.itemsize
-    for length in shape:
+    for length in shape if isinstance(shape, tuple) else (shape,):
         n *= length
     if n < SMALL:
         return np.empty(shape, dtype)

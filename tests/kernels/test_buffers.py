@@ -48,6 +48,11 @@ def test_it_is_an_array_like_any_other(shape: tuple[int, ...], dtype: object) ->
     assert (a == 1).all()
 
 
+@pytest.mark.parametrize("n", [0, 3, 30_000])
+def test_a_length_is_a_shape(n: int) -> None:
+    assert empty(n, np.float32).shape == (n,)
+
+
 @pytest.mark.parametrize("n", [SMALL, SMALL + 1, 51_200, 1 << 20, (1 << 20) + 8, 5_000_001])
 def test_results_begin_on_a_cache_line(n: int) -> None:
     for a in [empty((n,), np.uint8) for _ in range(3)]:
