@@ -271,9 +271,9 @@ def _choose(name: Any, single: Any, double: Any) -> None:
     """In compiled code, a call of name is a call of one of the two, by the argument's type."""
 
     def choose(x):
-        if str(x) == "float32":
+        if str(x) in ("float32", "int32"):
             return lambda x: single(x)
-        if str(x) == "float64":
+        if str(x) in ("float64", "int64"):
             return lambda x: double(x)
         return None
 
@@ -284,3 +284,54 @@ _choose(exp, _exp32, _exp64)
 _choose(tanh, _tanh32, _tanh64)
 _choose(erf, _erf32, _erf64)
 _choose(sigmoid, _sigmoid32, _sigmoid64)
+
+
+# -- the largest of a row ----------------------------------------------------------------------
+
+# Comparing floats one after the other is a chain that LLVM may not cut into lanes, for with nan
+# among them the order matters. Whole numbers it may. The bits of a float, read as a whole number,
+# sort as the float does if it is positive; if negative, with all bits but the sign turned over.
+
+
+@device
+def _sorting32(x):
+    bits = np.float32(x).view(np.int32)
+    return np.int32(bits ^ ((bits >> 31) & 0x7FFFFFFF))
+
+
+@device
+def _sorting64(x):
+    bits = np.float64(x).view(np.int64)
+    return np.int64(bits ^ ((bits >> 63) & 0x7FFFFFFFFFFFFFFF))
+
+
+@device
+def _unsorting32(key):
+    return np.int32(key ^ ((key >> 31) & 0x7FFFFFFF)).view(np.float32)
+
+
+@device
+def _unsorting64(key):
+    return np.int64(key ^ ((key >> 63) & 0x7FFFFFFFFFFFFFFF)).view(np.float64)
+
+
+def _sorting(x):
+    return _sorting32(x) if isinstance(x, np.float32) else _sorting64(x)
+
+
+def _unsorting(key):
+    return _unsorting32(key) if isinstance(key, np.int32) else _unsorting64(key)
+
+
+_choose(_sorting, _sorting32, _sorting64)
+_choose(_unsorting, _unsorting32, _unsorting64)
+
+
+@device
+def largest(row):
+    """The largest of (C,) floats, C at least 1. A nan counts as beyond either infinity."""
+    top = _sorting(row[0])
+    for j in range(1, row.size):
+        key = _sorting(row[j])
+        top = key if key > top else top
+    return _unsorting(top)

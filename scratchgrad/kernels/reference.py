@@ -202,7 +202,7 @@ def rms_norm_backward(
 
 def cross_entropy(
     logits: Array, targets: NDArray[np.int64], ignore_index: int, label_smoothing: float
-) -> tuple[Array, Array]:
+) -> Array:
     """loss = -sum(target log_softmax(logits)); a smoothed target spreads ε evenly over all V."""
     N, V = logits.shape
     log_p = log_softmax(logits, axis=-1)
@@ -210,18 +210,14 @@ def cross_entropy(
     at = log_p[np.arange(N), np.where(counted, targets, 0)] if V else np.zeros(N, logits.dtype)
     losses = -at * logits.dtype.type(1 - label_smoothing)
     if label_smoothing:
-        losses = losses - log_p.sum(axis=-1) * logits.dtype.type(label_smoothing / V)
-    top = logits.max(axis=-1, initial=-np.inf)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        lse = top + np.log(np.exp(logits - top[:, None]).sum(axis=-1))
-    return np.where(counted, losses, 0).astype(logits.dtype), lse
+        losses = losses - log_p.sum(axis=-1) * logits.dtype.type(label_smoothing / max(V, 1))
+    return np.where(counted, losses, 0).astype(logits.dtype)
 
 
 def cross_entropy_backward(
     dlosses: Array,
     logits: Array,
     targets: NDArray[np.int64],
-    lse: Array,
     ignore_index: int,
     label_smoothing: float,
 ) -> Array:
@@ -232,8 +228,20 @@ def cross_entropy_backward(
     if V:
         smoothed[np.arange(N), np.where(counted, targets, 0)] += 1 - label_smoothing
     with np.errstate(invalid="ignore"):
-        dlogits = dlosses[:, None] * (np.exp(logits - lse[:, None]) - smoothed)
+        dlogits = dlosses[:, None] * (softmax(logits, axis=-1) - smoothed)
     return np.where(counted[:, None], dlogits, 0).astype(logits.dtype)
+
+
+def cross_entropy_with_gradient(
+    dlosses: Array,
+    logits: Array,
+    targets: NDArray[np.int64],
+    ignore_index: int,
+    label_smoothing: float,
+) -> tuple[Array, Array]:
+    """The loss of each row and, with dlosses known beforehand, the gradient of their sum."""
+    settings = (targets, ignore_index, label_smoothing)
+    return cross_entropy(logits, *settings), cross_entropy_backward(dlosses, logits, *settings)
 
 
 # -- activations -------------------------------------------------------------------------------

@@ -29,8 +29,8 @@ from scratchgrad.ops.elementwise import (
 )
 from scratchgrad.ops.indexing import embedding, getitem, take, take_along_axis
 from scratchgrad.ops.linalg import einsum, matmul
+from scratchgrad.ops.loss import cross_entropy
 from scratchgrad.ops.network import (
-    cross_entropy,
     dropout,
     layer_norm,
     linear,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from scratchgrad.errors import DtypeError, IdRangeError, ShapeError
+from scratchgrad.errors import ConfigError, DtypeError, IdRangeError, ShapeError
 from scratchgrad.kernels.buffers import empty
 
 
@@ -98,3 +98,9 @@ def checked_ids(name: str, ids: Any, size: int, wrap: bool = False) -> np.ndarra
         )
     ids = ids.astype(np.int64, copy=False)
     return np.where(ids < 0, ids + size, ids) if wrap else ids
+
+
+def check_probability(name: str, p: float) -> None:
+    """Refuse what is no number from 0 to 1."""
+    if not 0 <= p <= 1:
+        raise ConfigError(f"{name}: expected a probability from 0 to 1, received {p!r}")

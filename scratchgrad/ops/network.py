@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from scratchgrad.errors import ConfigError, DtypeError, ShapeError
+from scratchgrad.errors import DtypeError, ShapeError
 from scratchgrad.kernels import attention, norm
-from scratchgrad.kernels import cross_entropy as ce
 from scratchgrad.kernels import softmax as soft
 from scratchgrad.kernels.matmul import linear as affine
 from scratchgrad.kernels.matmul import matmul as product
 from scratchgrad.kernels.reduction import column_sums
 from scratchgrad.operation import differentiable, into
-from scratchgrad.ops.arguments import as_float, as_floats, axis_of, checked_ids, rows_of
+from scratchgrad.ops.arguments import as_float, as_floats, axis_of, check_probability, rows_of
 
 
 @differentiable
@@ -123,7 +122,7 @@ def dropout(
 
     Source: Srivastava et al., Dropout (2014), section 4, in its inverted form.
     """
-    _check_probability("dropout", p)
+    check_probability("dropout", p)
     if not training or p == 0:
         return x
     return _dropout(x, keep=keep_mask(np.shape(x), getattr(x, "dtype", np.float32), p, rng))
@@ -137,62 +136,6 @@ def keep_mask(
     drawn = (rng or np.random.default_rng()).random(shape, dtype=np.float32)
     # p = 1 drops everything; 1 / (1 - p) is never used then.
     return (drawn >= p).astype(dtype) * np.dtype(dtype).type(1 / (1 - p) if p < 1 else 0)
-
-
-def _check_probability(name, p):
-    if not 0 <= p <= 1:
-        raise ConfigError(f"{name}: expected a probability from 0 to 1, received {p!r}")
-
-
-@differentiable
-def cross_entropy(logits, targets, /, ignore_index=-100, label_smoothing=0.0, reduction="mean"):
-    """-ln softmax(logits)[target], for each row.
-
-    Parameters
-    ----------
-    logits : (..., V)
-    targets : integers (...), each from 0 to V - 1 or ``ignore_index``
-        A row whose target is ``ignore_index`` has loss 0 and no gradient, and does not count.
-    label_smoothing : float in [0, 1]
-        The share of the target's probability that is spread evenly over all V classes.
-    reduction : "mean" (over the rows that count), "sum" or "none"
-        The mean of no rows is nan, as 0/0 is.
-
-    Source: Szegedy et al., Rethinking the Inception Architecture (2016), section 7, for smoothing.
-    """
-    logits = as_float(logits)
-    if reduction not in ("mean", "sum", "none"):
-        raise ConfigError(
-            f"cross_entropy: expected reduction 'mean', 'sum' or 'none', received {reduction!r}"
-        )
-    _check_probability("cross_entropy: label_smoothing", label_smoothing)
-    targets = np.asarray(targets)
-    if logits.ndim < 1 or targets.shape != logits.shape[:-1]:
-        raise ShapeError(
-            f"cross_entropy: expected logits (..., V) and targets (...), received {logits.shape} "
-            f"and {targets.shape}"
-        )
-    v = logits.shape[-1]
-    counted = targets != ignore_index
-    checked_ids("cross_entropy", np.where(counted, targets, 0), max(v, 1))
-    ids = targets.reshape(-1).astype(np.int64)
-    rows = logits.reshape(-1, v)  # (N, V)
-    losses, lse = ce.cross_entropy(rows, ids, ignore_index, label_smoothing)
-    n = int(np.count_nonzero(counted))  # a NumPy integer would make dy / n float64
-
-    def dlogits(dy):
-        if reduction == "mean":  # loss = sum(losses) / n
-            dy = dy / n if n else dy
-        dlosses = np.broadcast_to(dy.reshape(-1) if reduction == "none" else dy, ids.shape)
-        drows = ce.cross_entropy_backward(dlosses, rows, ids, lse, ignore_index, label_smoothing)
-        return drows.reshape(logits.shape)
-
-    if reduction == "none":
-        return losses.reshape(targets.shape), (dlogits, None)
-    total = losses.sum(dtype=np.float64)  # in float64: a mean over 10^5 rows keeps its digits
-    if reduction == "mean":
-        total = total / n if n else np.float64(np.nan)
-    return total.astype(logits.dtype), (dlogits, None)
 
 
 @differentiable
@@ -243,7 +186,7 @@ def scaled_dot_product_attention(
     (2023).
     """
     name = "scaled_dot_product_attention"
-    _check_probability(f"{name}: dropout_p", dropout_p)
+    check_probability(f"{name}: dropout_p", dropout_p)
     shapes = [np.shape(x) for x in (q, k, v)]
     if any(len(shape) != 4 for shape in shapes):
         raise ShapeError(f"{name}: expected q, k, v of (B, H, T, D), received {shapes}")

@@ -71,10 +71,10 @@ def test_causal_attention_never_touches_the_future(dtype, T, rng):
 def test_ignored_rows_are_exactly_zero(dtype):
     logits = np.array([[0, 1], [NAN, INF], [2, -INF]], dtype)
     targets = np.array([1, -1, 0])
-    losses, lse = cross_entropy(logits, targets, -1, 0.0)
+    losses = cross_entropy(logits, targets, -1, 0.0)
     np.testing.assert_allclose(losses, [np.log1p(np.exp(-1)), 0, 0], rtol=1e-6)
     dlosses = np.array([1, NAN, 1], dtype)
-    dlogits = cross_entropy_backward(dlosses, logits, targets, lse, -1, 0.1)
+    dlogits = cross_entropy_backward(dlosses, logits, targets, -1, 0.1)
     assert (dlogits[1] == 0).all()
     assert np.isfinite(dlogits).all()
 
@@ -82,7 +82,7 @@ def test_ignored_rows_are_exactly_zero(dtype):
 @DTYPES
 def test_cross_entropy_keeps_its_digits_where_logits_are_large(dtype):
     logits = np.array([[1000.0, 1000.0]], dtype)
-    losses, _ = cross_entropy(logits, np.array([0]), -1, 0.0)
+    losses = cross_entropy(logits, np.array([0]), -1, 0.0)
     np.testing.assert_allclose(losses, [np.log(2)], rtol=4 * np.finfo(dtype).eps)
 
 

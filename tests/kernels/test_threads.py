@@ -29,6 +29,7 @@ SIZES = {
     "attention_backward": [5, 9, 203, 66, 33],
     "cross_entropy": [500, 300, 0, 0, 0],
     "cross_entropy_backward": [500, 300, 0, 0, 0],
+    "cross_entropy_with_gradient": [500, 300, 0, 0, 0],
     "adamw_step": [500, 300, 0, 0, 0],
     "matmul-2d": [300, 129, 150, 0, 0],
     "linear": [300, 129, 150, 0, 0],

@@ -307,14 +307,48 @@ def test_the_loss_hands_its_kernel_one_dtype(
     from scratchgrad.kernels import cross_entropy as kernels
 
     seen = []
-    real = kernels.cross_entropy_backward
+    real = kernels._run
 
-    def spied(dlosses: Any, logits: Any, *rest: Any) -> Any:
-        seen.append((dlosses.dtype, logits.dtype))
-        return real(dlosses, logits, *rest)
+    def spied(logits: Any, targets: Any, ignored: Any, smoothing: Any, *rest: Any) -> Any:
+        seen.append({x.dtype for x in (logits, *rest)})
+        return real(logits, targets, ignored, smoothing, *rest)
 
-    monkeypatch.setattr(kernels, "cross_entropy_backward", spied)
+    monkeypatch.setattr(kernels, "_run", spied)
     logits = sg.tensor(np.ones((3, 4), dtype), requires_grad=True)
-    loss = sg.cross_entropy(logits, np.array([0, 1, 3]), reduction=reduction)
-    loss.backward(np.ones(loss.shape))
-    assert seen == [(dtype, dtype)]
+    for _ in range(2):  # with a second backward, which runs the kernel again
+        loss = sg.cross_entropy(logits, np.array([0, 1, 3]), reduction=reduction)
+        loss.backward(np.ones(loss.shape), retain_graph=True)
+        loss.backward(np.full(loss.shape, 2))
+    assert seen == [{np.dtype(dtype)}] * (6 if reduction == "none" else 4)
+
+
+def test_a_second_backward_of_the_loss_is_made_anew(rng: np.random.Generator) -> None:
+    """The first gave its gradient away, and whoever got it may have written to it."""
+    logits = grown(rng, 2, 3)
+    loss = F.cross_entropy(logits, [1, 2])
+    loss.backward(3.0, retain_graph=True)
+    first = logits.grad.copy()
+    logits.grad *= 100
+    logits.grad = None
+    loss.backward(3.0)
+    np.testing.assert_allclose(logits.grad, first, rtol=1e-12)
+
+
+def test_a_cotangent_that_is_not_finite_leaves_ignored_rows_alone(rng: np.random.Generator) -> None:
+    for dy in (np.nan, np.inf):
+        logits = grown(rng, 2, 3)
+        F.cross_entropy(logits, [1, -100]).backward(dy)
+        assert (logits.grad[1] == 0).all()
+        assert not np.isfinite(logits.grad[0]).any()
+
+
+def test_no_gradient_is_made_where_nothing_is_recorded(
+    monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    from scratchgrad.kernels import cross_entropy as kernels
+
+    logits = grown(rng, 2, 3)
+    recorded = F.cross_entropy(logits, [1, 2]).item()
+    monkeypatch.setattr(kernels, "cross_entropy_with_gradient", None)
+    with sg.no_grad():
+        assert F.cross_entropy(logits, [1, 2]).item() == recorded

@@ -5,7 +5,7 @@ from tests.planted.bug import Bug, differences, forward, layer, shared, twin
 LINALG = "ops/linalg.py"
 OPS = "ops/network.py"
 NORM = "kernels/norm.py"
-LOSS = "kernels/cross_entropy.py"
+LOSS, LOSS_OPS = "kernels/cross_entropy.py", "ops/loss.py"
 NETWORK_TESTS = "tests/ops/test_network.py::"
 
 PRODUCTS = [
@@ -168,25 +168,44 @@ NORMS = [
 LOSSES = [
     Bug(
         "cross_entropy_mean_over_ignored_rows_too",
-        OPS,
-        was="n = int(np.count_nonzero(counted))",
-        becomes="n = counted.size",
+        LOSS_OPS,
+        was="int(np.count_nonzero(counted))",
+        becomes="counted.size",
         caught_by=NETWORK_TESTS + "test_ignored_rows_have_no_loss_and_no_gradient",
         lesson="Loss and gradient agree, and both are too small by the share of padding.",
     ),
     Bug(
         "cross_entropy_gradient_over_ignored_rows_too",
-        OPS,
-        was="dy = dy / n if n else dy",
-        becomes="dy = dy / counted.size",
+        LOSS_OPS,
+        was="share = np.full(len(rows), _share(reduction, n), logits.dtype)",
+        becomes="share = np.full(len(rows), _share(reduction, len(rows)), logits.dtype)",
         caught_by=differences("cross_entropy"),
         lesson="Without ignored rows, which is how it is first tried, it is right.",
     ),
     Bug(
+        "cross_entropy_gradient_without_its_dy",
+        LOSS_OPS,
+        was="""    if dy != 1:
+        gradient *= dy
+""",
+        becomes="",
+        caught_by=differences("cross_entropy"),
+        lesson="Made in the forward, the gradient knows nothing of dy: 1 in every plain run, and "
+        "another number where gradients are accumulated or the loss is scaled.",
+    ),
+    Bug(
+        "cross_entropy_gradient_given_away_twice",
+        LOSS_OPS,
+        was="drows = scaled(waiting.pop(), dy)",
+        becomes="drows = scaled(waiting[0], dy)",
+        caught_by=NETWORK_TESTS + "test_a_second_backward_of_the_loss_is_made_anew",
+        lesson="Scaled in place, and scaled again at the next backward of a graph that was kept.",
+    ),
+    Bug(
         "label_smoothing_missing_in_the_backward",
         LOSS,
-        was="dlogits[r, j] = dlosses[r] * (exp(logits[r, j] - lse[r]) - even)",
-        becomes="dlogits[r, j] = dlosses[r] * exp(logits[r, j] - lse[r])",
+        was="dlogits[r, j] = scale * dlogits[r, j] - dlosses[r] * even",
+        becomes="dlogits[r, j] = scale * dlogits[r, j]",
         caught_by=(differences("cross_entropy"), twin("cross_entropy_backward")),
         lesson="Right at the default of no smoothing. Here the rows do not add up to 0 any more.",
     ),
@@ -202,18 +221,18 @@ LOSSES = [
         "ignored_rows_given_a_gradient",
         LOSS,
         was="dlogits[r] = 0  # not 0 times something: that may be nan",
-        becomes="dlogits[r] = dlosses[r] * np.exp(logits[r] - lse[r])",
+        becomes="dlogits[r] = dlosses[r] * np.exp(logits[r])",
         caught_by=(
             differences("cross_entropy"),
             NETWORK_TESTS + "test_ignored_rows_have_no_loss_and_no_gradient",
         ),
-        lesson="Softmax minus a target that is nowhere: every padded row pushes all logits down.",
+        lesson="A target that is nowhere: every padded row pushes all logits down.",
     ),
     Bug(
         "ignored_rows_times_zero",
         LOSS,
         was="dlogits[r] = 0  # not 0 times something: that may be nan",
-        becomes="dlogits[r] = 0 * dlosses[r] * np.exp(logits[r] - lse[r])",
+        becomes="dlogits[r] = 0 * dlosses[r] * np.exp(logits[r])",
         caught_by="tests/kernels/test_special.py::test_ignored_rows_are_exactly_zero[float64]",
         lesson="0 times nan is nan: padding may hold anything, and poisons the whole gradient.",
     ),
