@@ -10,47 +10,49 @@ from numpy.typing import NDArray
 
 from scratchgrad.errors import ShapeError
 from scratchgrad.kernels.elementary import exp, largest
-from scratchgrad.kernels.jit import device, kernel, plain
+from scratchgrad.kernels.jit import kernel, plain
 
 Array = NDArray[np.floating]
 Ids = NDArray[np.int64]
 
 
-@device
-def _minus_log_softmax(logit, top, log_total):
-    """In this order: top + log_total may have lost the digits of log_total."""
-    return log_total - (logit - top)
-
-
 @kernel()
 def _cross_entropy(start, stop, logits, targets, ignore_index, smoothing, dlosses, losses, dlogits):
-    V = logits.shape[1]
-    zero, one = logits.dtype.type(0), logits.dtype.type(1)
-    even = smoothing / logits.dtype.type(V)
-    with_gradient = len(dlogits) > 0
+    """Without a gradient, dlogits has no rows; without logits, they stand in dlogits."""
+    V = max(logits.shape[1], dlogits.shape[1])
+    zero, one, count = losses.dtype.type(0), losses.dtype.type(1), losses.dtype.type(V)
+    even = smoothing / count
+    with_gradient, in_place = len(dlogits) > 0, len(logits) == 0
     for r in range(start, stop):
         if targets[r] == ignore_index:
             losses[r] = zero
             if with_gradient:
                 dlogits[r] = 0  # not 0 times something: that may be nan
             continue
-        top = largest(logits[r])
-        total = zero
+        total, shifts = zero, zero
         if with_gradient:
+            if not in_place:
+                for j in range(V):
+                    dlogits[r, j] = logits[r, j]
+            top, at_target = largest(dlogits[r]), dlogits[r, targets[r]]
             for j in range(V):
-                e = exp(logits[r, j] - top)
+                shift = dlogits[r, j] - top
+                e = exp(shift)
                 dlogits[r, j] = e
                 total += e
+                shifts += shift
         else:
+            top, at_target = largest(logits[r]), logits[r, targets[r]]
             for j in range(V):
-                total += exp(logits[r, j] - top)
+                shift = logits[r, j] - top
+                total += exp(shift)
+                shifts += shift
+        # -log softmax(x) = log(total) - (x - top), in this order: top + log(total) may have lost
+        # the digits of the logarithm
         log_total = np.log(total)
-        loss = _minus_log_softmax(logits[r, targets[r]], top, log_total)
+        loss = log_total - (at_target - top)
         if smoothing > 0:
-            rest = zero
-            for j in range(V):
-                rest += _minus_log_softmax(logits[r, j], top, log_total)
-            loss = (one - smoothing) * loss + even * rest
+            loss = (one - smoothing) * loss + smoothing * (log_total - shifts / count)
         losses[r] = loss
         if with_gradient:
             # forward: loss = -sum(t log_softmax(logits)); backward: softmax(logits) - t
@@ -107,6 +109,32 @@ def cross_entropy_backward(
     return dlogits
 
 
+def cross_entropy_in_place(
+    dlosses: Array,
+    losses: Array,
+    logits: Array,
+    targets: Ids,
+    ignore_index: int,
+    label_smoothing: float,
+) -> None:
+    """`cross_entropy_with_gradient` into losses, (N,), and over the logits, (N, V).
+
+    For logits that nobody needs afterwards: there is one array of their size, not two.
+    """
+    _check("cross_entropy_in_place", logits, targets, dlosses)
+    if losses.shape != dlosses.shape or not (
+        logits.flags.c_contiguous and losses.flags.c_contiguous
+    ):
+        raise ShapeError(
+            f"cross_entropy_in_place: expected contiguous losses (N,) and logits (N, V), "
+            f"got {losses.shape} and {logits.shape}"
+        )
+    nothing = np.empty((0, 0), logits.dtype)
+    if logits.shape[1] == 0:
+        losses[:] = 0
+    _run(nothing, targets, ignore_index, label_smoothing, dlosses, losses, logits)
+
+
 def _run(
     logits: Array,
     targets: Ids,
@@ -116,17 +144,18 @@ def _run(
     losses: Array,
     dlogits: Array,
 ) -> None:
-    if logits.size:
+    work = 8 * max(logits.size, dlogits.size)
+    if work:
         _cross_entropy(
-            len(logits),
+            len(targets),
             plain(logits),
             plain(targets.astype(np.int64, copy=False)),
             ignore_index,
-            logits.dtype.type(smoothing),
+            losses.dtype.type(smoothing),
             plain(dlosses),
             losses,
             dlogits,
-            work=logits.size * 8,
+            work=work,
         )
 
 

@@ -244,6 +244,20 @@ def cross_entropy_with_gradient(
     return cross_entropy(logits, *settings), cross_entropy_backward(dlosses, logits, *settings)
 
 
+def cross_entropy_in_place(
+    dlosses: Array,
+    losses: Array,
+    logits: Array,
+    targets: NDArray[np.int64],
+    ignore_index: int,
+    label_smoothing: float,
+) -> None:
+    """The losses into an array that is there, and the gradient over the logits."""
+    losses[:], logits[:] = cross_entropy_with_gradient(
+        dlosses, logits, targets, ignore_index, label_smoothing
+    )
+
+
 # -- activations -------------------------------------------------------------------------------
 
 

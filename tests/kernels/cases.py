@@ -143,6 +143,11 @@ def cross_entropy_backward_args(rng, dtype, sizes):
     return normal(rng, dtype, len(logits)), logits, targets, ignore, smoothing
 
 
+def cross_entropy_in_place_args(rng, dtype, sizes):
+    dlosses, *rest = cross_entropy_backward_args(rng, dtype, sizes)
+    return dlosses, np.full_like(dlosses, np.nan), *rest
+
+
 def elementwise(arrays: int, *constants: Any) -> Make:
     def make(rng, dtype, sizes):
         shape = sizes[: rng.integers(0, 4)]
@@ -179,6 +184,7 @@ CASES = [
     Case(cross_entropy, "cross_entropy", cross_entropy_args),
     Case(cross_entropy, "cross_entropy_backward", cross_entropy_backward_args),
     Case(cross_entropy, "cross_entropy_with_gradient", cross_entropy_backward_args),
+    Case(cross_entropy, "cross_entropy_in_place", cross_entropy_in_place_args, in_place=(1, 2)),
     Case(activation, "gelu", elementwise(1, "none"), label="gelu-none"),
     Case(activation, "gelu", elementwise(1, "tanh"), label="gelu-tanh"),
     Case(activation, "gelu_backward", elementwise(2, "none"), label="gelu_backward-none"),

@@ -11,6 +11,7 @@ from scratchgrad.kernels.attention import attention, attention_backward
 from scratchgrad.kernels.cross_entropy import (
     cross_entropy,
     cross_entropy_backward,
+    cross_entropy_in_place,
     cross_entropy_with_gradient,
 )
 from scratchgrad.kernels.indexing import add_rows
@@ -124,6 +125,9 @@ def test_rows_of_no_class_have_a_gradient_of_their_shape():
         assert module.cross_entropy(none, ids - 1, -1, 0.1).tolist() == [0, 0]
         losses, dlogits = module.cross_entropy_with_gradient(row, none, ids - 1, -1, 0.1)
         assert (losses.tolist(), dlogits.shape) == ([0, 0], (2, 0))
+        losses[:] = np.nan
+        module.cross_entropy_in_place(row, losses, none, ids - 1, -1, 0.1)
+        assert losses.tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(
@@ -137,6 +141,10 @@ def test_cross_entropy_refuses_what_does_not_fit(logits, targets):
         cross_entropy_backward(ids, x, ids, -1, 0.0)
     with pytest.raises(ShapeError, match="cross_entropy_with_gradient: expected logits"):
         cross_entropy_with_gradient(ids, x, ids, -1, 0.0)
+    row, ids = np.ones(2), np.zeros(2, np.int64)
+    for losses, logits in ((np.ones(3), np.ones((2, 3))), (row, np.ones((2, 6))[:, ::2])):
+        with pytest.raises(ShapeError, match="cross_entropy_in_place: expected contiguous"):
+            cross_entropy_in_place(row, losses, logits, ids, -1, 0.0)
     with pytest.raises(ShapeError, match=r"and dlosses \(N,\), got \(3,\)"):
         cross_entropy_backward(np.ones(3), np.ones((2, 3)), np.zeros(2, np.int64), -1, 0.0)
 

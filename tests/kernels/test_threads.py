@@ -30,6 +30,7 @@ SIZES = {
     "cross_entropy": [500, 300, 0, 0, 0],
     "cross_entropy_backward": [500, 300, 0, 0, 0],
     "cross_entropy_with_gradient": [500, 300, 0, 0, 0],
+    "cross_entropy_in_place": [500, 300, 0, 0, 0],
     "adamw_step": [500, 300, 0, 0, 0],
     "matmul-2d": [300, 129, 150, 0, 0],
     "linear": [300, 129, 150, 0, 0],
