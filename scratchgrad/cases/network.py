@@ -216,6 +216,19 @@ def cross_entropy(
     return losses.sum() / count
 
 
+def headed(choose: Choices) -> Call:
+    """What is classified, with a last layer before it."""
+    call = classified(choose)
+    logits, targets = call.inputs
+    c = side(choose)
+    x, weight = numbers(choose.rng(), (*logits.shape[:-1], c), (logits.shape[-1], c))
+    return Call((x, weight, targets), call.settings)
+
+
+def linear_cross_entropy(x: Any, weight: Any, targets: Any, **settings: Any) -> Any:
+    return cross_entropy(x @ weight.T, targets, **settings)
+
+
 def attended(choose: Choices) -> Call:
     """With all heads, with groups of them, with one; with masks that broadcast or blind a row."""
     q, k, v = attention_inputs(choose)
@@ -303,6 +316,13 @@ ENTRIES = dict(
             classified,
             cross_entropy,
             function=sg.nn.functional.cross_entropy,
+            rtol32=2e-5,
+        ),
+        entry(
+            "linear_cross_entropy",
+            headed,
+            linear_cross_entropy,
+            function=sg.nn.functional.linear_cross_entropy,
             rtol32=2e-5,
         ),
         entry("attention", attended, attention, function=_attention, rtol32=1e-4),

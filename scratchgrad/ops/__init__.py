@@ -29,7 +29,7 @@ from scratchgrad.ops.elementwise import (
 )
 from scratchgrad.ops.indexing import embedding, getitem, take, take_along_axis
 from scratchgrad.ops.linalg import einsum, matmul
-from scratchgrad.ops.loss import cross_entropy
+from scratchgrad.ops.loss import cross_entropy, linear_cross_entropy
 from scratchgrad.ops.network import (
     dropout,
     layer_norm,
@@ -92,6 +92,7 @@ __all__ = [
     "getitem",
     "layer_norm",
     "linear",
+    "linear_cross_entropy",
     "log",
     "log1p",
     "log_softmax",

@@ -108,6 +108,18 @@ def cross_entropy(
     return total if reduction == "sum" else divide(total, int(counted.sum()))
 
 
+def linear_cross_entropy(
+    x: Any,
+    weight: Any,
+    targets: Any,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Any:
+    """The loss of the logits x W^T."""
+    return cross_entropy(linear(x, weight), targets, ignore_index, label_smoothing, reduction)
+
+
 def attention(
     q: Any, k: Any, v: Any, mask: Any = None, is_causal: bool = False, scale: float | None = None
 ) -> Any:

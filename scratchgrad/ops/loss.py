@@ -1,9 +1,10 @@
-"""The loss of a language model: cross-entropy.
+"""The loss of a language model: cross-entropy, by itself and together with the head before it.
 
-Its gradient is the gradient of the loss by a factor, dy, only. So while the tape is recording, it
-is made together with the loss, and the backward multiplies by dy what waits for it.
+What comes after the loss changes its gradient by a factor only. So while the tape is recording,
+the gradient is made together with the loss, and the backward multiplies by dy what waits for it.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ import numpy as np
 from scratchgrad.autograd import is_recording
 from scratchgrad.errors import ConfigError, ShapeError
 from scratchgrad.kernels import cross_entropy as ce
+from scratchgrad.kernels.matmul import matmul as product
 from scratchgrad.operation import differentiable
-from scratchgrad.ops.arguments import as_float, check_probability, checked_ids, rows_of
+from scratchgrad.ops.arguments import as_float, as_floats, check_probability, checked_ids, rows_of
 
 
 @differentiable
@@ -55,15 +57,107 @@ def cross_entropy(logits, targets, /, ignore_index=-100, label_smoothing=0.0, re
         losses = ce.cross_entropy(rows, *settings)
 
     def dlogits(dy):
-        # The caller owns what it is given, so the second time (retain_graph) it is made anew; and
-        # if dy is inf or nan, because 0 times that is not 0.
-        if waiting and np.isfinite(dy):
-            drows = scaled(waiting.pop(), dy)
-        else:
+        if not np.isfinite(dy):  # then 0 times dy would not be 0 in ignored rows
             drows = ce.cross_entropy_backward(dy * share, rows, *settings)
+        else:  # made anew for a second backward, for the first has given it away
+            drows = waiting.pop() if waiting else ce.cross_entropy_backward(share, rows, *settings)
+            drows = _scaled(drows, dy)
         return drows.reshape(logits.shape)
 
-    return reduced(losses, reduction, n), (dlogits, None)
+    return _reduced(losses, reduction, n), (dlogits, None)
+
+
+LOGITS_BYTES = 1 << 26
+"""So much of the logits `linear_cross_entropy` holds at once: 320 rows of GPT-2's 50,257 classes.
+
+Fewer rows at a time would read and write the weight and its gradient more often than the two
+matrix products can hide. (No number of threads enters here: the chunks decide the last bits.)
+"""
+
+
+@differentiable
+def linear_cross_entropy(
+    x, weight, targets, /, ignore_index=-100, label_smoothing=0.0, reduction="mean"
+):
+    """cross_entropy(x W^T, targets), without ever holding all the logits.
+
+    With a big vocabulary the (N, V) logits and their gradient are the largest arrays of a model.
+    Here they exist for a chunk of rows at a time, and the gradient is written over the logits.
+
+    What waits for the backward is decided by which is less. If all rows fit into one chunk, its
+    logits' gradient waits, and the two products with it are made in the backward. If there are
+    more, each chunk is used up in the forward, and the gradients of x and of the weight wait. To
+    make the logits anew in the backward instead would need neither, but a third more products.
+
+    Parameters
+    ----------
+    x : (..., C)
+    weight : (V, C)
+    targets, ignore_index, label_smoothing, reduction
+        As for `cross_entropy`.
+    """
+    x, weight = as_floats(x, weight)
+    if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
+        raise ShapeError(
+            f"linear_cross_entropy: expected x (..., C) and weight (V, C), received {x.shape} "
+            f"and {weight.shape}"
+        )
+    name, v = "linear_cross_entropy", len(weight)
+    shape, ids, n = _targets(name, x, targets, v, ignore_index, reduction)
+    check_probability(f"{name}: label_smoothing", label_smoothing)
+    rows, settings = rows_of(x), (ignore_index, label_smoothing)  # (N, C)
+    share = np.full(len(rows), _share(reduction, n), x.dtype)  # what a row weighs
+    chunks = _chunks(len(rows), v * x.itemsize)
+    losses = np.zeros(len(rows), x.dtype)
+
+    def dlogits_of(chunk, dlosses, losses):
+        logits = product(rows[chunk], weight.T)  # (n, V)
+        ce.cross_entropy_in_place(dlosses[chunk], losses[chunk], logits, ids[chunk], *settings)
+        return logits
+
+    def gradients(dlosses, losses):
+        dx, dweight = np.empty_like(rows), np.zeros_like(weight)
+        for chunk in chunks:
+            dlogits = dlogits_of(chunk, dlosses, losses)
+            dx[chunk] = product(dlogits, weight)  # forward: logits = x W^T
+            dweight += product(dlogits.T, rows[chunk])
+        return dx, dweight
+
+    prepared = gradients if len(chunks) > 1 else partial(dlogits_of, chunks[0])
+    waiting = []
+    if is_recording() and reduction != "none":
+        waiting.append(prepared(share, losses))
+    else:
+        for chunk in chunks:
+            logits = product(rows[chunk], weight.T)
+            losses[chunk] = ce.cross_entropy(logits, ids[chunk], *settings)
+
+    def backward(dy):
+        unused = np.empty_like(losses)
+        if reduction == "none":
+            dx, dweight = gradients(dy.reshape(-1), unused)
+        elif not np.isfinite(dy):  # as in cross_entropy
+            dx, dweight = gradients(dy * share, unused)
+        else:
+            ready = waiting.pop() if waiting else prepared(share, unused)
+            if len(chunks) > 1:
+                dx, dweight = (_scaled(gradient, dy) for gradient in ready)
+            else:
+                dlogits = _scaled(ready, dy)
+                dx, dweight = product(dlogits, weight), product(dlogits.T, rows)
+        return dx.reshape(x.shape), dweight, None
+
+    if reduction == "none":
+        return losses.reshape(shape), backward
+    return _reduced(losses, reduction, n), backward
+
+
+def _chunks(n: int, bytes_a_row: int) -> list[slice]:
+    """0 to n in the fewest pieces that hold LOGITS_BYTES each, of about the same size."""
+    most = max(LOGITS_BYTES // max(bytes_a_row, 1), 1)
+    pieces = max(-(-n // most), 1)
+    size = -(-n // pieces)
+    return [slice(i * size, min((i + 1) * size, n)) for i in range(pieces)]
 
 
 def _share(reduction: str, n: int) -> float:
@@ -71,14 +165,14 @@ def _share(reduction: str, n: int) -> float:
     return 1 / n if reduction == "mean" and n else 1.0
 
 
-def scaled(gradient: np.ndarray, dy: Any) -> np.ndarray:
+def _scaled(gradient: np.ndarray, dy: Any) -> np.ndarray:
     """dy times the gradient, in place; nothing to do for dy = 1, where a backward mostly starts."""
     if dy != 1:
         gradient *= dy
     return gradient
 
 
-def reduced(losses: np.ndarray, reduction: str, n: int) -> np.ndarray:
+def _reduced(losses: np.ndarray, reduction: str, n: int) -> np.ndarray:
     """The sum or the mean of (N,) losses, of which n count."""
     total = losses.sum(dtype=np.float64)  # in float64: a mean over 10^5 rows keeps its digits
     if reduction == "mean":

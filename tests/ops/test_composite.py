@@ -21,6 +21,7 @@ FUSED = [
     "gelu",
     "layer_norm",
     "linear",
+    "linear_cross_entropy",
     "log_softmax",
     "logsumexp",
     "rms_norm",

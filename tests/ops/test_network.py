@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import scratchgrad as sg
 from scratchgrad.cases import network
 from scratchgrad.errors import DtypeError, ShapeError
-from scratchgrad.ops import composite
+from scratchgrad.ops import composite, loss
 from scratchgrad.testing import rngs
 
 F = sg.nn.functional
@@ -92,6 +92,81 @@ def test_the_mean_is_taken_with_the_digits_of_float64() -> None:
     loss = F.cross_entropy(logits, np.zeros(200_000, int))
     assert loss.dtype == np.float32
     assert loss.item() == np.float32(np.log(2))
+
+
+# -------------------------------------------------------------------------- the head and its loss
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 6, 7, 100])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_the_chunks_of_the_head_do_not_show(
+    monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator, rows: int, reduction: str
+) -> None:
+    """Seven rows of logits at once, or fewer at a time: the same loss and gradients, twice."""
+    x, weight = grown(rng, 7, 3), grown(rng, 5, 3)
+    targets = np.array([0, 4, -100, 1, 1, 2, 3])
+    settings = {"label_smoothing": 0.1, "reduction": reduction}
+    spelled = composite.linear_cross_entropy(x, weight, targets, **settings)
+    dy = rng.standard_normal(spelled.shape)
+    spelled.backward(dy)
+    wanted = [x.grad, weight.grad]
+    monkeypatch.setattr(loss, "LOGITS_BYTES", rows * 5 * 8)
+    fused = F.linear_cross_entropy(x, weight, targets, **settings)
+    np.testing.assert_allclose(fused.numpy(), spelled.numpy(), rtol=1e-12)
+    for keep in (True, False):
+        x.grad = weight.grad = None
+        fused.backward(dy, retain_graph=keep)
+        np.testing.assert_allclose(x.grad, wanted[0], rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(weight.grad, wanted[1], rtol=1e-12, atol=1e-14)
+    with sg.no_grad():
+        again = F.linear_cross_entropy(x, weight, targets, **settings)
+    np.testing.assert_array_equal(again.numpy(), fused.numpy())
+
+
+def test_the_chunks_of_the_head_are_few_and_even() -> None:
+    def ends(n: int, most: int) -> list[int]:
+        return [chunk.stop for chunk in loss._chunks(n, loss.LOGITS_BYTES // most)]
+
+    assert ends(7, 7) == [7]
+    assert ends(8, 7) == [4, 8]
+    assert ends(7, 3) == [3, 6, 7]
+    assert ends(3, 1) == [1, 2, 3]
+    assert ends(0, 4) == [0]
+    assert loss._chunks(2, 0) == [slice(0, 2)]
+    assert [c.stop for c in loss._chunks(2, 2 * loss.LOGITS_BYTES)] == [1, 2]  # a row at least
+
+
+def test_the_head_never_holds_all_the_logits(
+    monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    monkeypatch.setattr(loss, "LOGITS_BYTES", 2 * 5 * 8)
+    seen = []
+    real = loss.product
+
+    def spied(a: Any, b: Any) -> Any:
+        y = real(a, b)
+        seen.append(y.shape)
+        return y
+
+    monkeypatch.setattr(loss, "product", spied)
+    x, weight = grown(rng, 6, 3), grown(rng, 5, 3)
+    F.linear_cross_entropy(x, weight, [0, 1, 2, 3, 4, 0]).backward()
+    assert set(seen) == {(2, 5), (2, 3), (5, 3)}
+    assert len(seen) == 9  # nothing is computed twice
+
+
+@pytest.mark.parametrize(
+    ("x", "weight", "targets", "match"),
+    [
+        ((2, 3), (4, 2), (2,), r"x \(..., C\) and weight \(V, C\), received \(2, 3\)"),
+        ((2, 3), (3,), (2,), r"x \(..., C\) and weight"),
+        ((), (4, 3), (), r"x \(..., C\) and weight"),
+        ((2, 3), (4, 3), (3,), r"x \(..., C\) and targets \(...\), received \(2, 3\)"),
+    ],
+)
+def test_a_head_of_shapes_that_do_not_fit(x: Any, weight: Any, targets: Any, match: str) -> None:
+    with pytest.raises(ShapeError, match=f"linear_cross_entropy: expected {match}"):
+        F.linear_cross_entropy(np.ones(x), np.ones(weight), np.zeros(targets, int))
 
 
 # ------------------------------------------------------------------------------------- attention

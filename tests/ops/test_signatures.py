@@ -37,6 +37,8 @@ OPS = {
     "getitem": "(x, /, index)",
     "layer_norm": "(x, weight=None, bias=None, /, eps=1e-05)",
     "linear": "(x, weight, bias=None, /)",
+    "linear_cross_entropy": "(x, weight, targets, /, ignore_index=-100, label_smoothing=0.0, "
+    "reduction='mean')",
     "log_softmax": "(x, /, axis=-1)",
     "pad": "(x, /, pad_width, constant_value=0)",
     "permute_dims": "(x, /, axes)",
@@ -84,6 +86,7 @@ SPELLED = {
     "gelu": OPS["gelu"],
     "layer_norm": OPS["layer_norm"],
     "linear": OPS["linear"],
+    "linear_cross_entropy": OPS["linear_cross_entropy"],
     "log_softmax": OPS["log_softmax"],
     "logsumexp": "(x, axis=-1)",
     "rms_norm": OPS["rms_norm"],

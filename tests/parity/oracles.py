@@ -107,6 +107,10 @@ def _cross_entropy(logits: Any, targets: Any, **settings: Any) -> Any:
     return y.reshape(shape) if settings["reduction"] == "none" else y
 
 
+def _linear_cross_entropy(x: Any, weight: Any, targets: Any, **settings: Any) -> Any:
+    return _cross_entropy(F.linear(x, weight), targets, **settings)
+
+
 def _attention(
     q: Any,
     k: Any,
@@ -197,6 +201,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "rms_norm": lambda x, w, eps: F.rms_norm(x, x.shape[-1:], w, eps),
     "dropout": _dropout,
     "cross_entropy": _cross_entropy,
+    "linear_cross_entropy": _linear_cross_entropy,
     "attention": _attention,
 }
 

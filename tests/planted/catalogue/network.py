@@ -196,8 +196,8 @@ LOSSES = [
     Bug(
         "cross_entropy_gradient_given_away_twice",
         LOSS_OPS,
-        was="drows = scaled(waiting.pop(), dy)",
-        becomes="drows = scaled(waiting[0], dy)",
+        was="drows = waiting.pop() if waiting",
+        becomes="drows = waiting[0] if waiting",
         caught_by=NETWORK_TESTS + "test_a_second_backward_of_the_loss_is_made_anew",
         lesson="Scaled in place, and scaled again at the next backward of a graph that was kept.",
     ),
