@@ -238,6 +238,35 @@ LOSSES = [
     ),
 ]
 
+HEAD_TEST = NETWORK_TESTS + "test_the_chunks_of_the_head_do_not_show[sum-3]"
+LOSSES += [
+    Bug(
+        "head_gradient_of_the_last_chunk_only",
+        LOSS_OPS,
+        was="out=dweight, add=chunk.start > 0)",
+        becomes="out=dweight)",
+        caught_by=HEAD_TEST,
+        lesson="Right while all rows fit into one chunk: in every small test.",
+    ),
+    Bug(
+        "head_weight_s_gradient_transposed",
+        LOSS_OPS,
+        was="dx, dweight = product(dlogits, weight), product(dlogits.T, rows)",
+        becomes="dx = product(dlogits, weight)\n"
+        "                dweight = product(rows.T, dlogits).reshape(weight.shape)",
+        caught_by=differences("linear_cross_entropy"),
+        lesson="A reshape where a transpose is meant has the right shape and the wrong numbers.",
+    ),
+    Bug(
+        "head_gradient_not_scaled",
+        LOSS_OPS,
+        was="dx, dweight = (_scaled(gradient, dy) for gradient in ready)",
+        becomes="dx, dweight = ready[0], _scaled(ready[1], dy)",
+        caught_by=HEAD_TEST,
+        lesson="dy is 1 in a plain run; where gradients accumulate, the body learns at another rate.",
+    ),
+]
+
 DROPOUT = [
     Bug(
         "dropout_scaled_by_the_wrong_share",
