@@ -263,7 +263,7 @@ LOSSES += [
         was="dx, dweight = (_scaled(gradient, dy) for gradient in ready)",
         becomes="dx, dweight = ready[0], _scaled(ready[1], dy)",
         caught_by=HEAD_TEST,
-        lesson="dy is 1 in a plain run; where gradients accumulate, the body learns at another rate.",
+        lesson="dy is 1 in a plain run; with another, the body learns at another rate.",
     ),
 ]
 
