@@ -9,6 +9,8 @@ under half a unit in the last place: 6e-8 in float32, 1.1e-16 in float64.
     erf, small  e(u) = erf(√u) / √u for u = x² in [0, 1]
     erf, large  g(t) = exp(x²) erfc(x) for x in [1, limit], with t = (x - 2) / (x + 2), in which
                 g is smooth enough for a polynomial; beyond the limit erf rounds to 1
+    normal      h(t) = (Φ(x) - 1/2) / x for |x| <= 5.3, with t = 2 (x / 5.3)² - 1, which runs over
+                [-1, 1]; in x² itself the terms would be a thousand times their sum and cancel
 """
 
 import mpmath as mp
@@ -33,6 +35,12 @@ def scaled_erfc(t: mp.mpf) -> mp.mpf:
     return mp.exp(x * x) * mp.erfc(x)
 
 
+def normal_over_x(t: mp.mpf) -> mp.mpf:
+    """(Φ(x) - 1/2) / x at the x with t = 2 (x / 5.3)² - 1; beyond it 1 - Φ is 6e-8."""
+    x = mp.mpf("5.3") * mp.sqrt((1 + t) / 2)
+    return erf_over_x(x * x / 2) / mp.sqrt(8) if x < 1 else mp.erf(x / mp.sqrt(2)) / (2 * x)
+
+
 def fit(name: str, f, low, high, terms: int, digits: int) -> None:
     """Fit, and print the coefficients, the highest power first as Horner's rule wants them."""
     coefficients, error = mp.chebyfit(f, [low, high], terms, error=True)
@@ -43,7 +51,7 @@ def fit(name: str, f, low, high, terms: int, digits: int) -> None:
 
 
 def main() -> None:
-    """Print all six."""
+    """Print all seven."""
     half_ln2 = mp.log(2) / 2 * (1 + mp.mpf(2) ** -10)  # k is rounded, so r may lie just outside
     to_t = lambda x: mp.mpf(x - 2) / mp.mpf(x + 2)  # noqa: E731
     for bits, digits, exp_terms, small, large, limit in (
@@ -53,6 +61,7 @@ def main() -> None:
         fit(f"EXP{bits}", expm1_rest, -half_ln2, half_ln2, exp_terms, digits)
         fit(f"ERF_SMALL{bits}", erf_over_x, mp.mpf(0), mp.mpf(1), small, digits)
         fit(f"ERF_LARGE{bits}", scaled_erfc, to_t(1), to_t(limit), large, digits)
+    fit("NORMAL32", normal_over_x, mp.mpf(-1), mp.mpf(1), 15, 10)
 
 
 if __name__ == "__main__":

@@ -8,14 +8,13 @@ from numpy.typing import NDArray
 from scratchgrad.errors import ConfigError
 from scratchgrad.kernels import elementary
 from scratchgrad.kernels.buffers import empty
-from scratchgrad.kernels.elementary import exp, tanh
+from scratchgrad.kernels.elementary import exp, normal, tanh
 from scratchgrad.kernels.jit import kernel, plain
 from scratchgrad.kernels.reference import GELU_CUBIC, GELU_SCALE
 
 Array = NDArray[np.floating]
 
 CHUNK = 4096  # elements in a unit of work
-ROOT_HALF = 0.7071067811865476  # 1 / sqrt(2)
 DENSITY_AT_0 = 0.3989422804014327  # 1 / sqrt(2 pi)
 
 
@@ -34,7 +33,7 @@ def _map(compiled: Any, *arrays: Array, **constants: Any) -> Array:
 
 @kernel()
 def _gelu(start, stop, x, y, by_tanh):
-    one, half, root_half = x.dtype.type(1), x.dtype.type(0.5), x.dtype.type(ROOT_HALF)
+    one, half = x.dtype.type(1), x.dtype.type(0.5)
     scale, cubic = x.dtype.type(GELU_SCALE), x.dtype.type(GELU_CUBIC)
     x, y = x[start * CHUNK : stop * CHUNK], y[start * CHUNK : stop * CHUNK]
     if by_tanh:
@@ -43,7 +42,7 @@ def _gelu(start, stop, x, y, by_tanh):
             y[i] = x[i] * (half * (one + t))
     else:
         for i in range(x.size):
-            y[i] = x[i] * (half * (one + elementary.erf(x[i] * root_half)))
+            y[i] = x[i] * normal(x[i])
 
 
 def gelu(x: Array, approximate: str) -> Array:
@@ -68,7 +67,7 @@ def gelu(x: Array, approximate: str) -> Array:
 
 @kernel()
 def _gelu_backward(start, stop, dy, x, dx, by_tanh):
-    one, half, root_half = x.dtype.type(1), x.dtype.type(0.5), x.dtype.type(ROOT_HALF)
+    one, half = x.dtype.type(1), x.dtype.type(0.5)
     scale, cubic = x.dtype.type(GELU_SCALE), x.dtype.type(GELU_CUBIC)
     three_cubic, density_at_0 = x.dtype.type(3 * GELU_CUBIC), x.dtype.type(DENSITY_AT_0)
     low, high = x.dtype.type(-10), x.dtype.type(10)
@@ -85,8 +84,8 @@ def _gelu_backward(start, stop, dy, x, dx, by_tanh):
             dx[i] = dy[i] * (half * (one + t) + u * density)
     else:
         for i in range(x.size):
-            phi = half * (one + elementary.erf(x[i] * root_half))
-            dx[i] = dy[i] * (phi + x[i] * (density_at_0 * exp(-half * x[i] * x[i])))
+            density = density_at_0 * exp(-half * x[i] * x[i])
+            dx[i] = dy[i] * (normal(x[i]) + x[i] * density)
 
 
 def gelu_backward(dy: Array, x: Array, approximate: str) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchgrad.kernels.buffers import empty
-from scratchgrad.kernels.elementary import exp
+from scratchgrad.kernels.elementary import exp, largest
 from scratchgrad.kernels.jit import kernel, plain
 
 Array = NDArray[np.floating]
@@ -32,18 +32,17 @@ def _back(rows: Array, like: Array, axis: int) -> Array:
 @kernel()
 def _softmax(start, stop, x, y):
     C = x.shape[1]
-    zero = x.dtype.type(0)
+    zero, one = x.dtype.type(0), x.dtype.type(1)
     for r in range(start, stop):
-        top = x[r, 0]
-        for j in range(1, C):
-            top = x[r, j] if x[r, j] > top else top
+        top = largest(x[r])
         total = zero
         for j in range(C):
             e = exp(x[r, j] - top)
             y[r, j] = e
             total += e
+        share = one / total
         for j in range(C):
-            y[r, j] /= total
+            y[r, j] *= share
 
 
 def softmax(x: Array, axis: int) -> Array:
@@ -100,9 +99,7 @@ def _log_softmax(start, stop, x, y):
     C = x.shape[1]
     zero = x.dtype.type(0)
     for r in range(start, stop):
-        top = x[r, 0]
-        for j in range(1, C):
-            top = x[r, j] if x[r, j] > top else top
+        top = largest(x[r])
         total = zero
         for j in range(C):
             y[r, j] = x[r, j] - top

@@ -103,6 +103,19 @@ def test_special_values(dtype):
     assert all(np.isnan(call(name, np.nan)[0]) for name in ("exp", "tanh", "erf", "sigmoid"))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_normal_distribution(dtype, rng):
+    """To two units in the last place of 1, over the whole range; exactly 0 and 1 at the ends."""
+    x = samples(dtype, rng)
+    x = np.concatenate([x, np.linspace(-5.4, 5.4, MANY).astype(dtype)])
+    wanted = [0.5 * math.erfc(-float(v) / math.sqrt(2)) for v in x]
+    got = compiled("normal")(x)
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=2.1 * np.finfo(dtype).eps / 2)
+    assert got.min() >= 0
+    ends = compiled("normal")(np.array([-np.inf, -1e30, -9, 0, 9, 1e30, np.inf, np.nan], dtype))
+    np.testing.assert_array_equal(ends, [0, 0, 0, 0.5, 1, 1, 1, np.nan])
+
+
 def test_plain_python_gives_the_same():
     """With the JIT disabled, this file itself must pass, but for the many numbers."""
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
