@@ -174,9 +174,20 @@ def _dropout(x: Any, p: float, seed: int) -> Any:
     return sg.nn.functional.dropout(x, p, True, np.random.default_rng(seed))
 
 
+def kept(shape: tuple[int, ...], p: float, seed: int) -> Any:
+    """Which elements dropout keeps: by Python's own whole numbers, which do not wrap round."""
+    state = int(np.random.default_rng(seed).integers(2**64, dtype=np.uint64))
+    drawn = np.empty(shape, bool)
+    for i in range(drawn.size):
+        state = (state + 0x9E3779B97F4A7C15) % 2**64
+        z = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
+        drawn.flat[i] = (z ^ z >> 31) / 2**64 >= p
+    return drawn
+
+
 def _dropout_reference(x: Any, p: float, seed: int) -> Any:
-    kept = np.random.default_rng(seed).random(x.shape, dtype=np.float32) >= p
-    return np.where(kept, x / (1 - p) if p < 1 else 0, 0)
+    return np.where(kept(x.shape, p, seed), x / (1 - p) if p < 1 else 0, 0)
 
 
 def classified(choose: Choices) -> Call:

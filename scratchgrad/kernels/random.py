@@ -14,8 +14,13 @@ the constants of the mixing function are Stafford's variant 13, which they use t
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
-from scratchgrad.kernels.jit import device
+from scratchgrad.kernels.jit import device, kernel, plain
+
+Array = NDArray[np.floating]
+
+CHUNK = 4096  # elements in a unit of work
 
 # 2^64 divided by the golden ratio, made odd: multiples of it lie evenly in the 64-bit numbers
 GAMMA = np.uint64(0x9E3779B97F4A7C15)
@@ -50,3 +55,45 @@ def threshold(p: float) -> np.uint32:
     multiply by 0 then.
     """
     return np.uint32(min(round(p * 2**32), 2**32 - 1))
+
+
+# -- dropout -----------------------------------------------------------------------------------
+
+
+@kernel()
+def _dropout(start, stop, x, y, seed, limit, scale):
+    zero, first = x.dtype.type(0), np.uint64(start * CHUNK)
+    x, y = x[start * CHUNK : stop * CHUNK], y[start * CHUNK : stop * CHUNK]
+    for i in range(x.size):
+        bits = uniform_bits(seed, first + np.uint64(i))
+        y[i] = x[i] * (scale if bits >= limit else zero)
+
+
+def dropout(x: Array, p: float, seed: int) -> Array:
+    """Each element times 0 with probability p, else times 1 / (1 - p). It is its own backward.
+
+    Parameters
+    ----------
+    x : any shape
+        What an element is multiplied by depends on its place in C order and on the seed only.
+    p : float
+    seed : int
+        From 0 to 2^64 - 1.
+
+    Examples
+    --------
+    >>> dropout(np.ones(6), 0.5, seed=1)
+    array([2., 2., 2., 0., 0., 2.])
+    """
+    y = np.empty(x.shape, x.dtype)
+    if y.size:
+        _dropout(
+            -(-y.size // CHUNK),
+            plain(x).reshape(-1),
+            y.reshape(-1),
+            np.uint64(seed),
+            threshold(p),
+            x.dtype.type(1 / (1 - p) if p < 1 else 0),
+            work=y.size * 8,
+        )
+    return y

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from scratchgrad.errors import DtypeError, ShapeError
-from scratchgrad.kernels import attention, norm
+from scratchgrad.kernels import attention, norm, random
 from scratchgrad.kernels import softmax as soft
 from scratchgrad.kernels.matmul import linear as affine
 from scratchgrad.kernels.matmul import matmul as product
@@ -108,8 +108,9 @@ def _check_norm(name, x, **parameters):
 
 
 @differentiable
-def _dropout(x, /, keep):
-    return x * keep, lambda dy: dy * keep
+def _dropout(x, /, p, seed):
+    x = as_float(x)
+    return random.dropout(x, p, seed), lambda dy: random.dropout(dy, p, seed)
 
 
 def dropout(
@@ -117,15 +118,21 @@ def dropout(
 ) -> Any:
     """Each element is 0 with probability p, else divided by 1 - p; the mean stays the same.
 
-    Not training, or with p = 0, x itself. ``rng`` draws the elements; without one the draw cannot
-    be repeated.
+    Not training, or with p = 0, x itself. ``rng`` draws one seed, from which and its place each
+    element's chance follows; without one the draw cannot be repeated. Nothing is kept for the
+    backward: it makes the same chances again.
 
     Source: Srivastava et al., Dropout (2014), section 4, in its inverted form.
     """
     check_probability("dropout", p)
     if not training or p == 0:
         return x
-    return _dropout(x, keep=keep_mask(np.shape(x), getattr(x, "dtype", np.float32), p, rng))
+    return _dropout(x, p=p, seed=drawn_seed(rng))
+
+
+def drawn_seed(rng: np.random.Generator | None) -> int:
+    """A seed for the bits of `scratchgrad.kernels.random`."""
+    return int((rng or np.random.default_rng()).integers(2**64, dtype=np.uint64))
 
 
 def keep_mask(

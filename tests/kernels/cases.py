@@ -14,6 +14,7 @@ from scratchgrad.kernels import (
     indexing,
     matmul,
     norm,
+    random,
     reduction,
     reference,
     softmax,
@@ -156,6 +157,11 @@ def elementwise(arrays: int, *constants: Any) -> Make:
     return make
 
 
+def dropout_args(rng, dtype, sizes):
+    x = normal(rng, dtype, *sizes[: rng.integers(0, 4)])
+    return x, float(rng.choice([0.0, 0.2, 0.5, 1.0])), int(rng.integers(2**64, dtype=np.uint64))
+
+
 def add_rows_args(rng, dtype, sizes):
     V, N, C = sizes[0] + 1, sizes[1], sizes[2]
     return normal(rng, dtype, V, C), rng.integers(0, V, N), normal(rng, dtype, N, C)
@@ -193,6 +199,7 @@ CASES = [
     Case(activation, "silu_backward", elementwise(2)),
     Case(activation, "sigmoid", elementwise(1)),
     Case(activation, "erf", elementwise(1)),
+    Case(random, "dropout", dropout_args),
     Case(indexing, "add_rows", add_rows_args, in_place=(0,)),
     Case(adamw, "adamw_step", adamw_args, in_place=(0, 2, 3)),
     Case(adamw, "sum_of_squares", elementwise(1)),

@@ -4,7 +4,8 @@ import numba
 import numpy as np
 import pytest
 
-from scratchgrad.kernels.random import mixed_bits, threshold, uniform_bits
+from scratchgrad.kernels import reference
+from scratchgrad.kernels.random import CHUNK, dropout, mixed_bits, threshold, uniform_bits
 
 MANY = 2_000 if numba.config.DISABLE_JIT else 200_000
 
@@ -105,3 +106,59 @@ def test_one_bit_of_the_place_or_the_seed_changes_half_of_the_result():
                 ):
                     flips[which, b] += [(before ^ int(after)) >> k & 1 for k in range(32)]
     assert np.abs(flips / n - 0.5).max() < 6 * 0.5 / n**0.5
+
+
+def test_the_reference_has_the_same_bits():
+    assert (reference.uniform_bits(2**64 - 5, 100) == bits(2**64 - 5, 0, 100)).all()
+
+
+# -- dropout -----------------------------------------------------------------------------------
+
+
+def factors(seed, p, n=MANY):
+    return dropout(np.ones(n, np.float32), p, seed)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_the_mean_and_the_variance_of_dropout(p):
+    """1 and p / (1 - p), within five standard deviations of each."""
+    m = factors(3, p).astype(float)
+    variance = p / (1 - p)
+    fourth = (1 - p) * (1 / (1 - p) - 1) ** 4 + p  # the fourth moment round 1
+    assert abs(m.mean() - 1) < 5 * (variance / MANY) ** 0.5
+    assert abs(m.var() - variance) < 5 * ((fourth - variance**2) / MANY) ** 0.5 + 10 / MANY
+
+
+@pytest.mark.parametrize("other", [4, 3 + 2**32, 2**64 - 1])
+def test_two_seeds_drop_independently(other):
+    assert abs(correlation(factors(3, 0.2), factors(other, 0.2))) < 5 / MANY**0.5
+
+
+def test_steps_and_layers_of_a_run_drop_independently():
+    """The seeds as a run draws them: from (seed, step, micro step, layer)."""
+    places = [(7, 1, 0, 0), (7, 2, 0, 0), (7, 1, 1, 0), (7, 1, 0, 1), (8, 1, 0, 0)]
+    seeds = [int(np.random.default_rng(p).integers(2**64, dtype=np.uint64)) for p in places]
+    together = np.corrcoef([factors(seed, 0.3).astype(float) for seed in seeds]) - np.eye(5)
+    assert np.abs(together).max() < 5 / MANY**0.5
+
+
+def test_dropout_in_parts_is_dropout_of_the_whole():
+    """A longer array begins as a shorter one; no unit of work repeats another."""
+    n = 2 * CHUNK + 5
+    whole = dropout(np.ones(n), 0.5, 9)
+    assert (dropout(np.ones((3, 4)), 0.5, 9).ravel() == whole[:12]).all()
+    assert (whole[:CHUNK] != whole[CHUNK : 2 * CHUNK]).any()
+    wanted = np.where(bits(9, 0, n) >= threshold(0.5), 2.0, 0.0)
+    np.testing.assert_array_equal(whole, wanted)
+
+
+def test_float64_drops_what_float32_drops():
+    x = np.ones(1000, np.float32)
+    assert (dropout(x, 0.3, 5) > 0).tolist() == (dropout(x.astype(float), 0.3, 5) > 0).tolist()
+
+
+def test_dropout_of_all_of_none_and_of_nothing():
+    x = np.arange(5.0)
+    assert (dropout(x, 0.0, 1) == x).all()
+    assert (dropout(x, 1.0, 1) == 0).all()
+    assert dropout(np.ones((0, 3)), 0.5, 1).shape == (0, 3)

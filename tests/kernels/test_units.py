@@ -27,7 +27,7 @@ SIZES = {  # the rest: [3, 3, 3, 3, 3]
     "sum_of_squares": [4, 4, 2600, 0, 0],
     "all_finite": [4, 4, 2600, 0, 0],
 }
-ELEMENTWISE = ("gelu", "silu", "sigmoid", "erf")
+ELEMENTWISE = ("gelu", "silu", "sigmoid", "erf", "dropout")
 
 
 def sizes(label: str) -> list[int]:

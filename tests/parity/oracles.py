@@ -7,6 +7,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from scratchgrad.cases.network import kept
+
 
 def _each_axis(fold: Callable[[Any, int], Any]) -> Callable[..., Any]:
     """For functions that PyTorch only has for one axis: the axes folded one after another."""
@@ -97,8 +99,8 @@ def _cumulative_sum(x: Any, axis: Any, include_initial: bool) -> Any:
 
 
 def _dropout(x: Any, p: float, seed: int) -> Any:
-    kept = np.random.default_rng(seed).random(tuple(x.shape), dtype=np.float32) >= p
-    return x * torch.as_tensor(kept * (1 / (1 - p) if p < 1 else 0), dtype=x.dtype)
+    mask = kept(tuple(x.shape), p, seed)  # the draw is ours
+    return x * torch.as_tensor(mask * (1 / (1 - p) if p < 1 else 0), dtype=x.dtype)
 
 
 def _cross_entropy(logits: Any, targets: Any, **settings: Any) -> Any:

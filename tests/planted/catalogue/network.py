@@ -4,7 +4,7 @@ from tests.planted.bug import Bug, differences, forward, layer, shared, twin
 
 LINALG = "ops/linalg.py"
 OPS = "ops/network.py"
-NORM = "kernels/norm.py"
+NORM, RANDOM = "kernels/norm.py", "kernels/random.py"
 LOSS, LOSS_OPS = "kernels/cross_entropy.py", "ops/loss.py"
 NETWORK_TESTS = "tests/ops/test_network.py::"
 
@@ -267,10 +267,11 @@ LOSSES += [
     ),
 ]
 
+RANDOM_TESTS = "tests/kernels/test_random.py::"
 DROPOUT = [
     Bug(
         "dropout_scaled_by_the_wrong_share",
-        OPS,
+        RANDOM,
         was="type(1 / (1 - p) if p < 1 else 0)",
         becomes="type(1 / p)",
         caught_by=NETWORK_TESTS + "test_dropout_zeroes_the_share_and_scales_the_rest",
@@ -278,7 +279,7 @@ DROPOUT = [
     ),
     Bug(
         "dropout_not_scaled",
-        OPS,
+        RANDOM,
         was="type(1 / (1 - p) if p < 1 else 0)",
         becomes="type(1)",
         caught_by=NETWORK_TESTS + "test_dropout_zeroes_the_share_and_scales_the_rest",
@@ -287,18 +288,44 @@ DROPOUT = [
     Bug(
         "dropout_gradient_unscaled",
         OPS,
-        was="return x * keep, lambda dy: dy * keep",
-        becomes="return x * keep, lambda dy: dy * (keep > 0)",
+        was="lambda dy: random.dropout(dy, p, seed)",
+        becomes="lambda dy: np.where(random.dropout(np.ones_like(dy), p, seed), dy, 0)",
         caught_by=differences("dropout"),
-        lesson="The mask is remembered, its factor is not.",
+        lesson="What was dropped is remembered, the factor of the rest is not.",
     ),
     Bug(
-        "dropout_mask_not_used_in_the_backward",
+        "dropout_not_used_in_the_backward",
         OPS,
-        was="return x * keep, lambda dy: dy * keep",
-        becomes="return x * keep, lambda dy: dy",
+        was="lambda dy: random.dropout(dy, p, seed)",
+        becomes="lambda dy: dy",
         caught_by=differences("dropout"),
         lesson="On average it is right, and a check without a fixed seed sees only noise.",
+    ),
+    Bug(
+        "dropout_drawn_again_in_the_backward",
+        OPS,
+        was="lambda dy: random.dropout(dy, p, seed)",
+        becomes="lambda dy: random.dropout(dy, p, seed + 1)",
+        caught_by=differences("dropout"),
+        lesson="Bits that are made twice must be made from the same seed.",
+    ),
+    Bug(
+        "dropout_the_same_in_each_unit_of_work",
+        RANDOM,
+        was="np.uint64(start * CHUNK)",
+        becomes="np.uint64(0)",
+        caught_by="tests/kernels/test_units.py::test_the_order_of_the_units_does_not_matter"
+        "[dropout-float32]",
+        lesson="Share and mean are right; every 4096 elements the same ones are dropped, and on "
+        "another number of threads others.",
+    ),
+    Bug(
+        "dropout_of_neighbours_together",
+        RANDOM,
+        was="z = seed + (index + ONE) * GAMMA",
+        becomes="z = seed + (index >> ONE) * GAMMA",
+        caught_by=RANDOM_TESTS + "test_neighbours_are_not_correlated[1]",
+        lesson="The mean and the deviation of the whole say nothing of what hangs together.",
     ),
 ]
 
