@@ -8,7 +8,7 @@ import numpy as np
 
 from scratchgrad.cases.call import Call, entry
 from scratchgrad.cases.choices import Choices
-from scratchgrad.cases.draw import broadcastable, numbers, shape_of
+from scratchgrad.cases.draw import broadcastable, numbers, shape_of, side
 
 _vector_erf = np.vectorize(math.erf, otypes=[np.float64])
 
@@ -94,6 +94,17 @@ def gelus(choose: Choices) -> Call:
     return Call(one(choose, high=4.0).inputs, {"approximate": approximate})
 
 
+def halves(choose: Choices) -> Call:
+    """An even number on the last axis."""
+    shape = (*shape_of(choose, max_dims=2), 2 * side(choose))
+    return Call(numbers(choose.rng(), shape, high=4.0))
+
+
+def swiglu(x: Any) -> Any:
+    gate, up = np.split(x, 2, axis=-1)
+    return gate * sigmoid(gate) * up
+
+
 ENTRIES = dict(
     [
         entry("add", two, np.add),
@@ -117,6 +128,7 @@ ENTRIES = dict(
         entry("relu", one, lambda x: np.where(x > 0, x, 0)),
         entry("gelu", gelus, gelu),
         entry("silu", partial(one, high=6.0), lambda x: x * sigmoid(x)),
+        entry("swiglu", halves, swiglu),
         entry("maximum", two, np.maximum),
         entry("minimum", two, np.minimum),
         entry("clip", clipped, clip_reference),

@@ -1,11 +1,12 @@
-"""Activations, element by element: GELU, SiLU, sigmoid and erf."""
+"""Activations, element by element: GELU, SiLU, SwiGLU, sigmoid and erf."""
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scratchgrad.errors import ConfigError
+from scratchgrad.errors import ConfigError, ShapeError
 from scratchgrad.kernels import elementary
 from scratchgrad.kernels.buffers import empty
 from scratchgrad.kernels.elementary import exp, normal, tanh
@@ -128,6 +129,78 @@ def _silu_backward(start, stop, dy, x, dx):
 def silu_backward(dy: Array, x: Array) -> Array:
     """Gradient of `silu` by x, from the gradient dy of its result."""
     return _map(_silu_backward, dy, x)
+
+
+# -- SwiGLU ------------------------------------------------------------------------------------
+
+
+@kernel()
+def _swiglu(start, stop, x, y):
+    F = y.shape[1]
+    for r in range(start, stop):
+        for j in range(F):
+            gate, up = x[r, j], x[r, F + j]
+            y[r, j] = gate * elementary.sigmoid(gate) * up
+
+
+def swiglu(x: Array) -> Array:
+    """y = silu(gate) up, where gate and up are the two halves of x, read where they lie.
+
+    Shazeer, "GLU Variants Improve Transformer", https://arxiv.org/abs/2002.05202, equation 6.
+
+    Parameters
+    ----------
+    x : (..., 2 F)
+        The result of one product with both weights.
+
+    Returns
+    -------
+    (..., F)
+
+    Raises
+    ------
+    ShapeError
+        If the last axis has no two halves.
+    """
+    rows, F = _halves("swiglu", x)
+    y = np.empty((*x.shape[:-1], F), x.dtype)
+    if y.size:
+        _swiglu(len(rows), rows, y.reshape(-1, F), work=y.size * 8)
+    return y
+
+
+@kernel()
+def _swiglu_backward(start, stop, dy, x, dx):
+    F = dy.shape[1]
+    one = x.dtype.type(1)
+    for r in range(start, stop):
+        for j in range(F):
+            # forward: y = gate s up, with s = sigmoid(gate)
+            gate, up = x[r, j], x[r, F + j]
+            s = elementary.sigmoid(gate)
+            dx[r, j] = dy[r, j] * up * (s * (one + gate * (one - s)))
+            dx[r, F + j] = dy[r, j] * (gate * s)
+
+
+def swiglu_backward(dy: Array, x: Array) -> Array:
+    """Gradient of `swiglu` by x, (..., 2 F), from the gradient dy of its result."""
+    rows, F = _halves("swiglu_backward", x)
+    if dy.shape != (*x.shape[:-1], F):
+        raise ShapeError(f"swiglu_backward: expected dy of half of {x.shape}, got {dy.shape}")
+    dx = np.empty(x.shape, x.dtype)
+    if dx.size:
+        shape = (len(rows), F)
+        _swiglu_backward(
+            len(rows), plain(dy).reshape(shape), rows, dx.reshape(rows.shape), work=dx.size * 8
+        )
+    return dx
+
+
+def _halves(name: str, x: Array) -> tuple[Array, int]:
+    """(..., 2 F) -> (N, 2 F), F."""
+    if x.ndim == 0 or x.shape[-1] % 2:
+        raise ShapeError(f"{name}: expected x (..., 2 F), got {x.shape}")
+    return plain(x).reshape(math.prod(x.shape[:-1]), x.shape[-1]), x.shape[-1] // 2
 
 
 # -- plain functions ---------------------------------------------------------------------------

@@ -318,6 +318,18 @@ def gelu_backward(dy: Array, x: Array, approximate: str) -> Array:
         return (dy * (phi + near * density)).astype(x.dtype)
 
 
+def swiglu(x: Array) -> Array:
+    """silu(gate) up, where gate and up are the two halves of x."""
+    gate, up = np.split(x, 2, axis=-1)
+    return silu(gate) * up
+
+
+def swiglu_backward(dy: Array, x: Array) -> Array:
+    """Both factors depend on x: the gate through silu, the other half as it is."""
+    gate, up = np.split(x, 2, axis=-1)
+    return np.concatenate([silu_backward(dy * up, gate), dy * silu(gate)], axis=-1)
+
+
 # -- random bits -------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ from scratchgrad.ops import (
     sigmoid,
     silu,
     softmax,
+    swiglu,
     tanh,
 )
 
@@ -33,5 +34,6 @@ __all__ = [
     "sigmoid",
     "silu",
     "softmax",
+    "swiglu",
     "tanh",
 ]

@@ -24,6 +24,7 @@ from scratchgrad.ops.elementwise import (
     sqrt,
     square,
     subtract,
+    swiglu,
     tanh,
     where,
 )
@@ -128,6 +129,7 @@ __all__ = [
     "subtract",
     "sum",
     "swapaxes",
+    "swiglu",
     "take",
     "take_along_axis",
     "tanh",

@@ -25,7 +25,7 @@ from scratchgrad.ops.elementwise import (
 from scratchgrad.ops.indexing import take_along_axis
 from scratchgrad.ops.linalg import matmul
 from scratchgrad.ops.reduction import max, mean, sum
-from scratchgrad.ops.shape import repeat, squeeze, swapaxes
+from scratchgrad.ops.shape import repeat, split, squeeze, swapaxes
 
 
 def sigmoid(x: Any) -> Any:
@@ -36,6 +36,12 @@ def sigmoid(x: Any) -> Any:
 def silu(x: Any) -> Any:
     """x sigmoid(x)."""
     return multiply(x, sigmoid(x))
+
+
+def swiglu(x: Any) -> Any:
+    """silu(gate) up, of the two halves of the last axis."""
+    gate, up = split(x, 2, axis=-1)
+    return multiply(silu(gate), up)
 
 
 def gelu(x: Any, approximate: str = "none") -> Any:

@@ -182,6 +182,19 @@ def silu(x):
     return activation.silu(x), lambda dy: activation.silu_backward(dy, x)
 
 
+@differentiable
+def swiglu(x, /):
+    """silu(gate) up, where gate and up are the two halves of the last axis: (..., 2 F) -> (..., F).
+
+    The two linear layers before it are then one product: ``swiglu(linear(x, weight))`` with a
+    weight (2 F, C), whose upper half makes the gates.
+
+    Source: Shazeer, GLU Variants Improve Transformer (2020), equation 6.
+    """
+    x = as_float(x)
+    return activation.swiglu(x), lambda dy: activation.swiglu_backward(dy, x)
+
+
 # ------------------------------------------------------------------------------------- selection
 
 

@@ -162,6 +162,16 @@ def dropout_args(rng, dtype, sizes):
     return x, float(rng.choice([0.0, 0.2, 0.5, 1.0])), int(rng.integers(2**64, dtype=np.uint64))
 
 
+def halves(arrays: int) -> Make:
+    def make(rng, dtype, sizes):
+        shape = tuple(sizes[: rng.integers(1, 4)])
+        doubled = (*shape[:-1], 2 * shape[-1])
+        x = 3 * normal(rng, dtype, *doubled)
+        return (x,) if arrays == 1 else (normal(rng, dtype, *shape), x)
+
+    return make
+
+
 def add_rows_args(rng, dtype, sizes):
     V, N, C = sizes[0] + 1, sizes[1], sizes[2]
     return normal(rng, dtype, V, C), rng.integers(0, V, N), normal(rng, dtype, N, C)
@@ -197,6 +207,8 @@ CASES = [
     Case(activation, "gelu_backward", elementwise(2, "tanh"), label="gelu_backward-tanh"),
     Case(activation, "silu", elementwise(1)),
     Case(activation, "silu_backward", elementwise(2)),
+    Case(activation, "swiglu", halves(1)),
+    Case(activation, "swiglu_backward", halves(2)),
     Case(activation, "sigmoid", elementwise(1)),
     Case(activation, "erf", elementwise(1)),
     Case(random, "dropout", dropout_args),

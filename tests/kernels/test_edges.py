@@ -182,6 +182,19 @@ def test_norms_refuse_what_does_not_fit(shape):
             call()
 
 
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
+def test_swiglu_refuses_what_has_no_halves(shape):
+    with pytest.raises(ShapeError, match="swiglu: expected x"):
+        kernels.activation.swiglu(np.ones(shape))
+    with pytest.raises(ShapeError, match="swiglu_backward: expected x"):
+        kernels.activation.swiglu_backward(np.ones(shape), np.ones(shape))
+
+
+def test_swiglu_backward_refuses_another_half():
+    with pytest.raises(ShapeError, match="expected dy of half"):
+        kernels.activation.swiglu_backward(np.ones((2, 4)), np.ones((2, 4)))
+
+
 # -- matmul and add_rows -----------------------------------------------------------------------
 
 

@@ -90,6 +90,13 @@ def activation(name: str, *settings: Any) -> Callable[[np.random.Generator], Any
     )
 
 
+def swiglu(rng: np.random.Generator) -> Any:
+    def backward(dy: np.ndarray, x: np.ndarray) -> Arrays:
+        return (reference.swiglu_backward(dy, x),)
+
+    return (2 * rng.standard_normal((3, 8)),), reference.swiglu, backward
+
+
 def add_rows(rng: np.random.Generator) -> Any:
     """The backward of looking up; ids repeat."""
     ids = np.array([1, 3, 1, 1])
@@ -112,6 +119,7 @@ FORMULAS: dict[str, Callable[[np.random.Generator], Any]] = {
     "gelu-none": activation("gelu", "none"),
     "gelu-tanh": activation("gelu", "tanh"),
     "silu": activation("silu"),
+    "swiglu": swiglu,
     "add_rows": add_rows,
 }
 

@@ -28,6 +28,7 @@ FUSED = [
     "sigmoid",
     "silu",
     "softmax",
+    "swiglu",
 ]
 
 

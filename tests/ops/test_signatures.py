@@ -54,6 +54,7 @@ OPS = {
     "stack": "(arrays, axis=0)",
     "std": "(x, /, axis=None, correction=0, keepdims=False)",
     "swapaxes": "(x, /, axis1, axis2)",
+    "swiglu": "(x, /)",
     "take": "(x, indices, /, axis=None)",
     "take_along_axis": "(x, indices, /, axis=-1)",
     "tril": "(x, /, k=0)",
@@ -93,6 +94,7 @@ SPELLED = {
     "sigmoid": "(x)",
     "silu": "(x)",
     "softmax": OPS["softmax"],
+    "swiglu": "(x)",
 }
 
 

@@ -161,6 +161,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "relu": torch.relu,
     "gelu": lambda x, approximate: F.gelu(x, approximate=approximate),
     "silu": F.silu,
+    "swiglu": lambda x: F.silu(x.chunk(2, -1)[0]) * x.chunk(2, -1)[1],
     "maximum": lambda a, b: torch.maximum(*_both(a, b)),
     "minimum": lambda a, b: torch.minimum(*_both(a, b)),
     "clip": _clip,

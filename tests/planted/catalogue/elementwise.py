@@ -1,6 +1,6 @@
 """Mistakes in the slopes of functions of one element, and of two."""
 
-from tests.planted.bug import Bug, differences, forward
+from tests.planted.bug import Bug, differences, forward, twin
 
 OPS = "ops/elementwise.py"
 KERNELS = "kernels/activation.py"
@@ -177,6 +177,14 @@ BUGS = [
         becomes="dx[i] = dy[i] * phi",
         caught_by=differences("gelu"),
         lesson="Phi taken for a constant gate. Far from 0, and at 0, it is right.",
+    ),
+    Bug(
+        "swiglu_halves_exchanged_in_the_backward",
+        "kernels/activation.py",
+        was="dx[r, F + j] = dy[r, j] * (gate * s)",
+        becomes="dx[r, F + j] = dy[r, j] * (up * s)",
+        caught_by=(differences("swiglu"), twin("swiglu_backward")),
+        lesson="The gradient of a factor is the other factor; with both halves equal it is right.",
     ),
     Bug(
         "silu_with_the_slope_of_sigmoid",
