@@ -1,7 +1,9 @@
 """Text from a model, one token at a time.
 
-Each token costs a forward pass over the last ``block_size`` tokens. The sampling rule is a
-function of one row of logits and a generator, apart from where the logits come from.
+The keys and values of the tokens so far are cached, so a token costs a forward pass over itself
+alone, until the text is longer than ``block_size``: then every position moves by one with each
+token, nothing computed before holds, and the last ``block_size`` tokens are passed over anew. The
+sampling rule is a function of one row of logits and a generator, apart from where they come from.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scratchgrad.autograd import no_grad
 from scratchgrad.errors import ConfigError, DataError, NonFiniteLossError
 from scratchgrad.gpt import GPT
+from scratchgrad.nn import KVCache
 
 
 def check_sampling(max_new_tokens: int, temperature: float, top_k: int | None) -> None:
@@ -122,20 +125,29 @@ def _continue(
 ) -> Iterator[int]:
     """Do the work of `generate`, which checks at the call and not at the first token."""
     block_size = model.config.block_size
+    cache, seen = model.new_cache(), 0
     for _ in range(max_new_tokens):
-        token = choose(last_logits(model, context[-block_size:]), rng, temperature, top_k)
-        context = np.append(context[-block_size:], token)
+        if len(context) > block_size:
+            context, cache, seen = context[-block_size:], model.new_cache(), 0
+        token = choose(last_logits(model, context[seen:], cache), rng, temperature, top_k)
+        seen = len(context)
+        context = np.append(context, token)
         yield token
 
 
-def last_logits(model: GPT, context: NDArray[np.int64]) -> NDArray[Any]:
-    """Return the logits of the token after ``context``: (T,) in, (V,) out."""
+def last_logits(
+    model: GPT, ids: NDArray[np.int64], cache: list[KVCache] | None = None
+) -> NDArray[Any]:
+    """Return the logits of the token after ``ids``, which go on from the cache: (T,) in, (V,) out.
+
+    Without a cache they begin the text.
+    """
     training = model.training
     model.eval()
     try:
         with no_grad():
-            logits, _ = model(context[None, :])
+            logits = model.next_logits(ids[None, :], cache or model.new_cache())
     finally:
         if training:
             model.train()
-    return np.asarray(logits.data)[0, -1]
+    return np.asarray(logits.data)[0]

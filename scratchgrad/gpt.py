@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from scratchgrad.errors import ConfigError, ShapeError
-from scratchgrad.nn import Block, Dropout, Embedding, LayerNorm, Linear, Module
+from scratchgrad.nn import Block, Dropout, Embedding, KVCache, LayerNorm, Linear, Module
 from scratchgrad.nn import functional as F
 
 
@@ -130,6 +130,33 @@ class GPT(Module):
         logits = self.lm_head(self.ln_f(x))  # (B, T, V)
         loss = None if targets is None else F.cross_entropy(logits, targets)
         return logits, loss
+
+    def new_cache(self, batch: int = 1) -> list[KVCache]:
+        """An empty cache a layer, for `next_logits`."""
+        c, dtype = self.config, self.wte.weight.dtype
+        size = batch, c.n_head, c.block_size, c.n_embd // c.n_head
+        return [KVCache(*size, dtype=dtype) for _ in self.h]
+
+    def next_logits(self, ids: Any, cache: list[KVCache]) -> Any:
+        """Logits for the token after the last one, where the cache has seen all before ``ids``.
+
+        To be called in evaluation mode and within ``no_grad()``.
+
+        Parameters
+        ----------
+        ids : integers (B, T)
+            The tokens since the last call; at first, the prompt.
+        cache : from `new_cache`, which keeps what the next call needs
+
+        Returns
+        -------
+        (B, V)
+        """
+        t, start = self._check(ids), cache[0].length
+        x = self.wte(ids) + self.wpe.weight[start : start + t]  # (B, T, C)
+        for block, layer in zip(self.h, cache, strict=True):
+            x = block(x, layer)
+        return self.lm_head(self.ln_f(x[:, -1]))
 
     def _check(self, ids: Any) -> int:
         shape = np.shape(ids)

@@ -256,6 +256,11 @@ def attended(choose: Choices) -> Call:
     return Call((q, k, v, mask), settings)
 
 
+def weights_kept(seed: int, shape: tuple[int, ...], p: float) -> np.ndarray:
+    """What attention multiplies its weights by, where it draws from a generator of this seed."""
+    return np.asarray(kept(shape, p, seed) / (1 - p))
+
+
 def _attention(q: Any, k: Any, v: Any, mask: Any, seed: int, **settings: Any) -> Any:
     rng = np.random.default_rng(seed)
     return sg.nn.functional.scaled_dot_product_attention(q, k, v, mask, rng=rng, **settings)
@@ -274,7 +279,7 @@ def attention(
     """One query at a time, over the keys that it may see and no others."""
     (b, h, t, d), (_, hk, s, _) = q.shape, k.shape
     allowed = np.broadcast_to(True if mask is None else mask, (b, h, t, s))
-    kept = np.random.default_rng(seed).random((b, h, t, s), dtype=np.float32) >= dropout_p
+    factor = weights_kept(seed, (b, h, t, s), dropout_p)
     out = np.zeros((b, h, t, v.shape[-1]), q.dtype)
     for i, j, m in np.ndindex(b, h, t):
         group = j // (h // hk)
@@ -283,9 +288,38 @@ def attention(
             scores = k[i, group, seen] @ q[i, j, m] * (d**-0.5 if scale is None else scale)
             weights = np.exp(scores) / np.exp(scores).sum()
             if dropout_p > 0:
-                weights = weights * kept[i, j, m, seen] / (1 - dropout_p)
+                weights = weights * factor[i, j, m, seen]
             out[i, j, m] = weights @ v[i, group, seen]
     return out
+
+
+def projected(choose: Choices) -> Call:
+    """Heads of queries, keys and values in one array, in groups or not."""
+    hk, d = choose.integer(1, 2), side(choose, 1, 3)
+    h = hk * choose.integer(1, 3)
+    shape = side(choose, 1, 2), side(choose, 0, 5), (h + 2 * hk) * d
+    settings = {
+        "n_head": h,
+        "n_kv_head": hk,
+        "scale": choose.one_of([None, 0.7]),
+        "dropout_p": choose.one_of([0.0, 0.3]),
+        "seed": choose.integer(0, 99),
+    }
+    return Call(numbers(choose.rng(), shape), settings)
+
+
+def _causal_self_attention(qkv: Any, seed: int, **settings: Any) -> Any:
+    rng = np.random.default_rng(seed)
+    return sg.nn.functional.causal_self_attention(qkv, rng=rng, **settings)
+
+
+def causal_self_attention(qkv: Any, n_head: int, n_kv_head: int, **settings: Any) -> Any:
+    """Cut into heads, one position after the other, and attend."""
+    n = n_head + 2 * n_kv_head
+    heads = qkv.reshape(*qkv.shape[:2], n, qkv.shape[2] // n).transpose(0, 2, 1, 3)
+    q, k, v = np.split(heads, [n_head, n_head + n_kv_head], axis=1)  # (B, heads, T, D)
+    out = attention(q, k, v, None, True, **settings)
+    return np.concatenate([out[:, h] for h in range(n_head)], axis=-1)  # (B, T, H D)
 
 
 ENTRIES = dict(
@@ -337,5 +371,12 @@ ENTRIES = dict(
             rtol32=2e-5,
         ),
         entry("attention", attended, attention, function=_attention, rtol32=1e-4),
+        entry(
+            "causal_self_attention",
+            projected,
+            causal_self_attention,
+            function=_causal_self_attention,
+            rtol32=1e-4,
+        ),
     ]
 )

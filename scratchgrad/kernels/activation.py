@@ -163,7 +163,7 @@ def swiglu(x: Array) -> Array:
         If the last axis has no two halves.
     """
     rows, F = _halves("swiglu", x)
-    y = np.empty((*x.shape[:-1], F), x.dtype)
+    y = empty((*x.shape[:-1], F), x.dtype)
     if y.size:
         _swiglu(len(rows), rows, y.reshape(-1, F), work=y.size * 8)
     return y
@@ -187,7 +187,7 @@ def swiglu_backward(dy: Array, x: Array) -> Array:
     rows, F = _halves("swiglu_backward", x)
     if dy.shape != (*x.shape[:-1], F):
         raise ShapeError(f"swiglu_backward: expected dy of half of {x.shape}, got {dy.shape}")
-    dx = np.empty(x.shape, x.dtype)
+    dx = empty(x.shape, x.dtype)
     if dx.size:
         shape = (len(rows), F)
         _swiglu_backward(

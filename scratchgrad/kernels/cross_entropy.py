@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchgrad.errors import ShapeError
+from scratchgrad.kernels.buffers import empty
 from scratchgrad.kernels.elementary import exp, largest
 from scratchgrad.kernels.jit import kernel, plain
 
@@ -94,7 +95,7 @@ def cross_entropy_with_gradient(
     """`cross_entropy` and, in the same pass, `cross_entropy_backward`: (N,), (N, V)."""
     _check("cross_entropy_with_gradient", logits, targets, dlosses)
     losses = np.zeros(len(logits), logits.dtype)
-    dlogits = np.empty(logits.shape, logits.dtype)
+    dlogits = empty(logits.shape, logits.dtype)
     _run(logits, targets, ignore_index, label_smoothing, dlosses, losses, dlogits)
     return losses, dlogits
 
@@ -104,7 +105,7 @@ def cross_entropy_backward(
 ) -> Array:
     """Gradient of sum(dlosses losses) by logits, (N, V): exactly 0 in ignored rows."""
     _check("cross_entropy_backward", logits, targets, dlosses)
-    losses, dlogits = np.empty(len(logits), logits.dtype), np.empty(logits.shape, logits.dtype)
+    losses, dlogits = np.empty(len(logits), logits.dtype), empty(logits.shape, logits.dtype)
     _run(logits, targets, ignore_index, label_smoothing, dlosses, losses, dlogits)
     return dlogits
 

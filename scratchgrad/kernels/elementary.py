@@ -36,6 +36,14 @@ EXP32 = _single(  # error 6.5e-8
     0.1666657667,
     0.5,
 )
+EXP2_32 = _single(  # error 7.8e-9
+    0.0001545326008,
+    0.001339097555,
+    0.009618082375,
+    0.05550356904,
+    0.2402265076,
+    0.6931471881,
+)
 ERF_SMALL32 = _single(  # error 1.2e-9
     7.875875063e-5,
     -0.0008016864287,
@@ -82,6 +90,19 @@ EXP64 = _double(  # error 1.1e-16
     0.0416666666666238286,
     0.166666666666666675,
     0.500000000000000103,
+)
+EXP2_64 = _double(  # error 1.3e-17
+    4.45497902862362728e-10,
+    7.07262052627458081e-9,
+    1.01780623536052016e-7,
+    1.32154424148713187e-6,
+    0.000015252733829987595,
+    0.000154035304420202309,
+    0.00133335581464168451,
+    0.00961812910760671921,
+    0.0555041086648215945,
+    0.240226506959100985,
+    0.693147180559945309,
 )
 ERF_SMALL64 = _double(  # error 7.4e-18
     -7.79589882700214224e-10,
@@ -186,6 +207,34 @@ def _exp64(x):
     k, p = _reduce64(x)
     half = k >> 1
     return (ONE64 + p) * _power_of_two64(half) * _power_of_two64(k - half)
+
+
+# -- a weight of softmax -----------------------------------------------------------------------
+
+# 2^x = 2^k 2^r with k whole and |r| <= 1/2, for arguments of at most 0 or little above: half of
+# the steps of exp are not needed. The number added to round x is such that the low bits of the
+# sum are the exponent bits of 2^k.
+SHIFT32, SHIFT64 = ROUND32 + np.float32(127), ROUND64 + np.float64(1023)
+
+
+@device
+def _weight32(x):
+    lower = np.float32(-126) if x < np.float32(-126) else x  # false for nan, which stays
+    shifted = lower + SHIFT32
+    r = lower - (shifted - SHIFT32)
+    power = np.int32(np.float32(shifted).view(np.int32) << np.int32(23)).view(np.float32)
+    y = (ONE32 + r * _horner(r, EXP2_32)) * power
+    return ZERO32 if x < np.float32(-126) else y
+
+
+@device
+def _weight64(x):
+    lower = np.float64(-1022) if x < np.float64(-1022) else x
+    shifted = lower + SHIFT64
+    r = lower - (shifted - SHIFT64)
+    power = np.int64(np.float64(shifted).view(np.int64) << np.int64(52)).view(np.float64)
+    y = (ONE64 + r * _horner(r, EXP2_64)) * power
+    return ZERO64 if x < np.float64(-1022) else y
 
 
 # -- tanh --------------------------------------------------------------------------------------
@@ -293,6 +342,11 @@ def exp(x):
     return _exp32(x) if isinstance(x, np.float32) else _exp64(x)
 
 
+def weight(x):
+    """2^x for x of at most 1: 0 where that is below the smallest normal number, nan for nan."""
+    return _weight32(x) if isinstance(x, np.float32) else _weight64(x)
+
+
 def tanh(x):
     """tanh(x) of a float32 or float64 scalar."""
     return _tanh32(x) if isinstance(x, np.float32) else _tanh64(x)
@@ -327,6 +381,7 @@ def _choose(name: Any, single: Any, double: Any) -> None:
 
 
 _choose(exp, _exp32, _exp64)
+_choose(weight, _weight32, _weight64)
 _choose(tanh, _tanh32, _tanh64)
 _choose(erf, _erf32, _erf64)
 _choose(normal, _normal32, _normal64)

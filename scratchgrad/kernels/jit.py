@@ -48,6 +48,7 @@ __all__ = [
     "on_compile",
     "overload",
     "plain",
+    "prepare_helpers",
     "routine",
     "set_threads",
 ]
@@ -72,6 +73,7 @@ def device(function: Callable[..., Any]) -> Any:
 
 class _LowerApart(Lower):
     def setup_function(self, fndesc: Any) -> None:
+        fndesc.noalias = True
         super().setup_function(fndesc)
         self.function.attributes.add("noinline")
 
@@ -114,7 +116,8 @@ _Distinct = _compiler(_LowerDistinct, "native_lowering_distinct")
 def routine(function: Callable[..., Any]) -> Any:
     """A helper with loops of its own: compiled once a kernel, however often it is called there.
 
-    LLVM would inline it at each call, and the compile time of a kernel of ten products with it.
+    LLVM would inline it at each call, and the compile time of a kernel of ten products with it. As
+    in a kernel, what it writes to may not overlap another of its arrays.
     """
     return _njit(function, fastmath=set(EXACT), pipeline_class=_Apart, **_COMMON)
 
@@ -141,6 +144,11 @@ def _serve_loop(board, number, seen, looks, later_looks):
 
 
 _serve = _njit(_serve_loop, nogil=True, **_COMMON)
+
+
+def prepare_helpers() -> None:
+    """Compile, or load, what helpers do, before there is work for them."""
+    _serve(threads.new_board(), 0, 0, 1, 1)
 
 
 def plain(x: np.ndarray) -> np.ndarray:

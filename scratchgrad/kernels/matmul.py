@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchgrad.errors import ShapeError
+from scratchgrad.kernels.buffers import empty
 from scratchgrad.kernels.jit import EXACT, FAST, get_threads, kernel, plain, routine
 from scratchgrad.kernels.simd import ROWS, VECTOR, WIDTH, columns, move, tile, turn
 
@@ -275,7 +276,7 @@ def matmul(a: Array, b: Array, out: Array | None = None, add: bool = False) -> A
             f"matmul: the leading axes of {a.shape} and {b.shape} do not broadcast"
         ) from error
     shape = (*batch, a.shape[-2], b.shape[-1])
-    c = np.empty(shape, a.dtype) if out is None else out
+    c = empty(shape, a.dtype) if out is None else out
     if c.shape != shape or not c.flags.c_contiguous or c.dtype != a.dtype:
         raise ShapeError(
             f"matmul: expected out {shape}, C-contiguous {a.dtype}, got {c.shape} {c.dtype}"
@@ -319,7 +320,7 @@ def linear(
             "linear: expected x (N, in), weight (out, in), bias (out,) and residual (N, out), "
             f"got {', '.join(map(str, shapes))}"
         )
-    y = np.empty(shape, x.dtype)
+    y = empty(shape, x.dtype)
     if y.size:
         _run(x, weight.T, y, bias=bias, residual=residual)
     return y

@@ -16,6 +16,7 @@ the constants of the mixing function are Stafford's variant 13, which they use t
 import numpy as np
 from numpy.typing import NDArray
 
+from scratchgrad.kernels.buffers import empty
 from scratchgrad.kernels.jit import device, kernel, plain
 
 Array = NDArray[np.floating]
@@ -85,7 +86,7 @@ def dropout(x: Array, p: float, seed: int) -> Array:
     >>> dropout(np.ones(6), 0.5, seed=1)
     array([2., 2., 2., 0., 0., 2.])
     """
-    y = np.empty(x.shape, x.dtype)
+    y = empty(x.shape, x.dtype)
     if y.size:
         _dropout(
             -(-y.size // CHUNK),

@@ -7,9 +7,21 @@ them to these results within rounding.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from scratchgrad.kernels.random import (
+    GAMMA,
+    HALF,
+    MIX_1,
+    MIX_2,
+    SHIFT_1,
+    SHIFT_2,
+    SHIFT_3,
+    threshold,
+)
 
 Array = NDArray[np.floating]
 
@@ -60,6 +72,19 @@ def log_softmax_backward(dy: Array, y: Array, axis: int) -> Array:
     return dy - np.exp(y) * dy.sum(axis=axis, keepdims=True)
 
 
+# -- random bits -------------------------------------------------------------------------------
+
+
+def _uniform_bits(seed: int, n: int) -> NDArray[np.uint32]:
+    """32 random bits for each of the places 0 … n - 1: SplitMix64, its upper halves."""
+    mask = 2**64 - 1
+    with np.errstate(over="ignore"):
+        z = np.uint64(seed & mask) + np.arange(1, n + 1, dtype=np.uint64) * GAMMA
+        z = (z ^ (z >> SHIFT_1)) * MIX_1
+        z = (z ^ (z >> SHIFT_2)) * MIX_2
+    return ((z ^ (z >> SHIFT_3)) >> HALF).astype(np.uint32)
+
+
 # -- attention ---------------------------------------------------------------------------------
 
 
@@ -87,6 +112,17 @@ def _scores(
     return scores, allowed
 
 
+def _kept_weights(
+    dropout: tuple[float, int] | None, shape: tuple[int, ...], dtype: Any
+) -> Array | None:
+    """What dropout multiplies the weights by: 0 where the bits of a place say so, else 1/(1-p)."""
+    if dropout is None:
+        return None
+    p, seed = dropout
+    bits = _uniform_bits(seed, math.prod(shape)).reshape(shape)
+    return (bits >= threshold(p)).astype(dtype) * np.dtype(dtype).type(1 / (1 - p) if p < 1 else 0)
+
+
 def attention(
     q: Array,
     k: Array,
@@ -94,7 +130,7 @@ def attention(
     mask: NDArray[np.bool_] | None,
     is_causal: bool,
     scale: float,
-    keep: Array | None,
+    dropout: tuple[float, int] | None = None,
 ) -> tuple[Array, Array]:
     """out = softmax(Q Kᵀ scale) V, and the log-sum-exp of each row of scores."""
     scores, allowed = _scores(q, k, mask, is_causal, scale)
@@ -104,8 +140,8 @@ def attention(
     e = np.exp(scores - top)
     total = e.sum(axis=-1, keepdims=True)
     p = np.divide(e, total, out=np.zeros_like(e), where=total != 0)  # (B, H, T, S)
-    if keep is not None:
-        p = p * keep
+    keep = _kept_weights(dropout, p.shape, p.dtype)
+    p = p if keep is None else p * keep
     with np.errstate(divide="ignore"):
         lse = (top + np.log(total))[..., 0]
     return p @ _group(v, q.shape[1]), lse
@@ -121,12 +157,13 @@ def attention_backward(
     mask: NDArray[np.bool_] | None,
     is_causal: bool,
     scale: float,
-    keep: Array | None,
+    dropout: tuple[float, int] | None = None,
 ) -> tuple[Array, Array, Array]:
     """dV = Pᵀ dO, dP = dO Vᵀ, dS = P (dP - sum(dP P)), dQ = dS K scale, dK = dSᵀ Q scale."""
     scores, allowed = _scores(q, k, mask, is_causal, scale)
     lse = np.where(lse == -np.inf, 0, lse)[..., None]
     p = np.where(allowed, np.exp(np.where(allowed, scores - lse, 0)), 0).astype(q.dtype)
+    keep = _kept_weights(dropout, p.shape, p.dtype)
     factor = np.ones_like(p) if keep is None else keep
     dv = (p * factor).swapaxes(-1, -2) @ dout  # (B, H, S, Dv)
     dp = dout @ _group(v, q.shape[1]).swapaxes(-1, -2) * factor
@@ -135,6 +172,53 @@ def attention_backward(
     dq = dscores @ _group(k, q.shape[1])
     dk = dscores.swapaxes(-1, -2) @ q
     return dq, _ungroup(dk, k.shape[1]), _ungroup(dv, k.shape[1])
+
+
+def _heads(qkv: Array, H: int, Hk: int) -> tuple[Array, Array, Array]:
+    """(B, T, (H + 2 Hk) D) -> q (B, H, T, D), k and v (B, Hk, T, D)."""
+    B, T, C = qkv.shape
+    heads = qkv.reshape(B, T, H + 2 * Hk, C // (H + 2 * Hk)).swapaxes(1, 2)  # (B, all, T, D)
+    return heads[:, :H], heads[:, H : H + Hk], heads[:, H + Hk :]
+
+
+def qkv_attention(
+    qkv: Array, H: int, Hk: int, scale: float, dropout: tuple[float, int] | None = None
+) -> tuple[Array, Array]:
+    """Cut the projection into heads, attend, and put the heads side by side."""
+    out, lse = attention(*_heads(qkv, H, Hk), None, True, scale, dropout)
+    B, _, T, D = out.shape
+    return out.swapaxes(1, 2).reshape(B, T, H * D), lse
+
+
+def qkv_attention_backward(
+    dout: Array,
+    qkv: Array,
+    out: Array,
+    lse: Array,
+    H: int,
+    Hk: int,
+    scale: float,
+    dropout: tuple[float, int] | None = None,
+) -> Array:
+    """Cut dout into heads as well, and put the gradients where q, k and v were."""
+    B, T, C = qkv.shape
+    apart = [x.reshape(B, T, H, C // (H + 2 * Hk)).swapaxes(1, 2) for x in (dout, out)]
+    parts = attention_backward(
+        apart[0], *_heads(qkv, H, Hk), apart[1], lse, None, True, scale, dropout
+    )
+    return np.concatenate(parts, axis=1).swapaxes(1, 2).reshape(B, T, C)
+
+
+def attend_to_cache(
+    qkv: Array, keys: Array, values: Array, length: int, H: int, scale: float
+) -> Array:
+    """The last T of `length` positions attend to all of them: row t sees the keys up to its own."""
+    B, T, _ = qkv.shape
+    Hk, D = keys.shape[1], keys.shape[3]
+    q = _heads(qkv, H, Hk)[0]
+    upto = np.arange(length) <= np.arange(length - T, length)[:, None]  # (T, length)
+    out, _ = attention(q, keys[:, :, :length], values[:, :, :length], upto, False, scale)
+    return out.swapaxes(1, 2).reshape(B, T, H * D)
 
 
 # -- norms -------------------------------------------------------------------------------------

@@ -18,7 +18,10 @@ that starts one 512-bit multiply-add a cycle, 16 of them hide the loads and the 
 A may lie in memory in any way: its strides over i and over k are arguments. So a product with a
 transposed A needs no transposed copy. B is read a row at a time, so its rows are contiguous.
 
-Without the JIT, `tile` is the plain Python below.
+`triangle` is the same for the ROWS steps in which row i takes only the steps 0 to i: what a causal
+mask leaves of a tile on the diagonal. What it leaves out is never read.
+
+Without the JIT, they are the plain Python below.
 """
 
 from typing import Any
@@ -69,18 +72,51 @@ def tile(a, a0, ai, ak, b, b0, bk, K, c, c0, ci, add):
         out[:] = out + total if add else total
 
 
-def _emit(builder: Any, number: Any, rows: list[Any], K: Any, ak: Any, b: Any, bk: Any) -> Any:
-    """The loop over k; returns the sums, ROWS x 2 vectors."""
-    index, lane = ir.IntType(64), ir.IntType(32)
-    size = 4 if isinstance(number, ir.FloatType) else 8
-    vector = ir.VectorType(number, VECTOR // size)
-    zero, none = ir.Constant(vector, None), ir.Constant(vector, ir.Undefined)
-    spread = ir.Constant(ir.VectorType(lane, VECTOR // size), None)  # lane 0, everywhere
-    multiply_add = cgutils.get_or_insert_function(
+def triangle(a, a0, ai, ak, b, b0, bk, c, c0, ci):
+    """C += A B for one tile and ROWS steps, of which row i takes the steps 0 … i and no others.
+
+    With all three starts at the last row or step, and strides below zero, it is row i that takes
+    the steps i … ROWS - 1. The arguments are those of `tile`.
+    """
+    n = WIDTH // a.itemsize
+    for i in range(ROWS):
+        out = c[c0 + i * ci : c0 + i * ci + n]
+        for k in range(i + 1):
+            row = b0 + k * bk
+            out += a[a0 + i * ai + k * ak] * b[row : row + n]
+
+
+def _vector(number: Any) -> Any:
+    """The type of a vector register full of such numbers."""
+    return ir.VectorType(number, VECTOR // (4 if isinstance(number, ir.FloatType) else 8))
+
+
+def _spread(builder: Any, value: Any) -> Any:
+    """A vector with one number in every place."""
+    lane = ir.IntType(32)
+    vector = _vector(value.type)
+    none = ir.Constant(vector, ir.Undefined)
+    first = builder.insert_element(none, value, lane(0))
+    everywhere = ir.Constant(ir.VectorType(lane, vector.count), None)  # lane 0, in each place
+    return builder.shuffle_vector(first, none, everywhere)
+
+
+def _multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """a b + c of three vectors, rounded once where the processor can."""
+    vector = c.type
+    bits = 32 if isinstance(vector.element, ir.FloatType) else 64
+    function = cgutils.get_or_insert_function(
         builder.module,
         ir.FunctionType(vector, [vector] * 3),
-        f"llvm.fmuladd.v{VECTOR // size}f{8 * size}",
+        f"llvm.fmuladd.v{vector.count}f{bits}",
     )
+    return builder.call(function, [a, b, c])
+
+
+def _emit(builder: Any, number: Any, rows: list[Any], K: Any, ak: Any, b: Any, bk: Any) -> Any:
+    """The loop over k; returns the sums, ROWS x 2 vectors."""
+    index, vector = ir.IntType(64), _vector(number)
+    zero = ir.Constant(vector, None)
 
     before = builder.block
     loop, after = builder.append_basic_block("steps"), builder.append_basic_block("summed")
@@ -91,13 +127,12 @@ def _emit(builder: Any, number: Any, rows: list[Any], K: Any, ak: Any, b: Any, b
     sums = [builder.phi(vector) for _ in range(2 * len(rows))]
     new = []
     row = builder.gep(b, [builder.mul(k, bk)])
-    right = [load(builder, row, vector, half * VECTOR // size) for half in range(2)]
+    right = [load(builder, row, vector, half * vector.count) for half in range(2)]
     along = builder.mul(k, ak)
     for i, start in enumerate(rows):
-        one = builder.insert_element(none, builder.load(builder.gep(start, [along])), lane(0))
-        left = builder.shuffle_vector(one, none, spread)
+        left = _spread(builder, builder.load(builder.gep(start, [along])))
         pairs = zip(right, sums[2 * i : 2 * i + 2], strict=True)
-        new += [builder.call(multiply_add, [left, b, total]) for b, total in pairs]
+        new += [_multiply_add(builder, left, b, total) for b, total in pairs]
     following = builder.add(k, index(1))
     builder.cbranch(builder.icmp_signed("<", following, K), loop, after)
 
@@ -172,6 +207,52 @@ _compiled: Any = intrinsic(_tile)  # its type stub forgets that the first argume
 def _choose(a, a0, ai, ak, b, b0, bk, K, c, c0, ci, add):
     def call(a, a0, ai, ak, b, b0, bk, K, c, c0, ci, add):
         _compiled(a, a0, ai, ak, b, b0, bk, K, c, c0, ci, add)
+
+    return call
+
+
+# -- what is left of a tile on the diagonal ----------------------------------------------------
+
+
+def _triangle(typingctx, a, a0, ai, ak, b, b0, bk, c, c0, ci):
+    whole = types.intp
+    signature = types.void(a, whole, whole, whole, b, whole, whole, c, whole, whole)
+
+    def generate(context, builder, signature, arguments):
+        a, a0, ai, ak, b, b0, bk, c, c0, ci = arguments
+
+        index, kinds = ir.IntType(64), signature.args
+        a = _address(context, builder, kinds[0], a, a0)
+        b = _address(context, builder, kinds[4], b, b0)
+        c = _address(context, builder, kinds[7], c, c0)
+        number = a.type.pointee
+        vector = _vector(number)
+        left = [builder.gep(a, [builder.mul(index(i), ai)]) for i in range(ROWS)]
+        out = [builder.gep(c, [builder.mul(index(i), ci)]) for i in range(ROWS)]
+        halves = (0, vector.count)
+        sums = [load(builder, out[i], vector, half) for i in range(ROWS) for half in halves]
+        for k in range(ROWS):
+            row = builder.gep(b, [builder.mul(index(k), bk)])
+            right = [load(builder, row, vector, half) for half in halves]
+            along = builder.mul(index(k), ak)
+            for i in range(k, ROWS):
+                one = _spread(builder, builder.load(builder.gep(left[i], [along])))
+                for at, two in zip((2 * i, 2 * i + 1), right, strict=True):
+                    sums[at] = _multiply_add(builder, one, two, sums[at])
+        for i, value in enumerate(sums):
+            store(builder, value, out[i // 2], i % 2 * vector.count)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+_compiled_triangle: Any = intrinsic(_triangle)
+
+
+@overload(triangle)
+def _choose_triangle(a, a0, ai, ak, b, b0, bk, c, c0, ci):
+    def call(a, a0, ai, ak, b, b0, bk, c, c0, ci):
+        _compiled_triangle(a, a0, ai, ak, b, b0, bk, c, c0, ci)
 
     return call
 

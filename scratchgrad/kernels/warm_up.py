@@ -7,10 +7,13 @@ import numpy as np
 from scratchgrad.kernels.activation import gelu, gelu_backward
 from scratchgrad.kernels.adamw import adamw_step, sum_of_squares
 from scratchgrad.kernels.attention import attention, attention_backward
+from scratchgrad.kernels.attention_cache import attend_to_cache
 from scratchgrad.kernels.cross_entropy import cross_entropy
 from scratchgrad.kernels.indexing import add_rows
+from scratchgrad.kernels.jit import prepare_helpers
 from scratchgrad.kernels.matmul import FEW, matmul
 from scratchgrad.kernels.norm import layer_norm, layer_norm_backward
+from scratchgrad.kernels.reduction import column_sums
 
 
 def _calls(dtype: np.dtype) -> list[tuple[str, Callable[[], object]]]:
@@ -19,12 +22,16 @@ def _calls(dtype: np.dtype) -> list[tuple[str, Callable[[], object]]]:
     vector, heads = np.ones(1, dtype), np.ones((1, 1, 1, 1), dtype)
     row, lse, id0 = np.ones(1, dtype), np.ones((1, 1, 1), dtype), np.zeros(1, np.int64)
     return [
+        ("serve", prepare_helpers),
         ("matmul", lambda: matmul(tall, x)),
+        ("few_rows", lambda: matmul(x, x)),
+        ("column_sums", lambda: column_sums(x)),
         ("layer_norm", lambda: layer_norm(x, None, None, 1e-5)),
-        ("attention", lambda: attention(heads, heads, heads, None, True, 1.0, None)),
+        ("attention", lambda: attention(heads, heads, heads, None, True, 1.0)),
         ("gelu", lambda: gelu(x, "tanh")),
         ("cross_entropy", lambda: cross_entropy(x, id0, -1, 0.0)),
         ("gelu_backward", lambda: gelu_backward(x, x, "tanh")),
+        ("attend_to_cache", lambda: attend_to_cache(x[None].repeat(3, 2), heads, heads, 1, 1, 1.0)),
         ("attention_backward", lambda: _attention_backward(heads, lse)),
         ("layer_norm_backward", lambda: layer_norm_backward(x, x, None, row, row)),
         ("add_rows", lambda: add_rows(np.ones((1, 1), dtype), id0, x)),
@@ -34,7 +41,7 @@ def _calls(dtype: np.dtype) -> list[tuple[str, Callable[[], object]]]:
 
 
 def _attention_backward(x: np.ndarray, lse: np.ndarray) -> None:
-    attention_backward(x, x, x, x, x, lse, None, True, 1.0, None)
+    attention_backward(x, x, x, x, x, lse, None, True, 1.0)
 
 
 def _adamw(dtype: np.dtype) -> None:

@@ -1,6 +1,7 @@
 """Layers, written by hand, under PyTorch's names."""
 
 from scratchgrad.nn import functional
+from scratchgrad.nn.cache import KVCache
 from scratchgrad.nn.layers import Dropout, Embedding, LayerNorm, Linear, RMSNorm
 from scratchgrad.nn.module import Module, Parameter
 from scratchgrad.nn.transformer import MLP, Block, CausalSelfAttention
@@ -11,6 +12,7 @@ __all__ = [
     "CausalSelfAttention",
     "Dropout",
     "Embedding",
+    "KVCache",
     "LayerNorm",
     "Linear",
     "Module",

@@ -1,6 +1,7 @@
 """The operations of networks as functions, under the name that PyTorch gives them: F."""
 
 from scratchgrad.ops import (
+    causal_self_attention,
     cross_entropy,
     dropout,
     embedding,
@@ -20,6 +21,7 @@ from scratchgrad.ops import (
 )
 
 __all__ = [
+    "causal_self_attention",
     "cross_entropy",
     "dropout",
     "embedding",

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from scratchgrad import ops
 from scratchgrad.errors import ConfigError
 from scratchgrad.nn import functional as F
+from scratchgrad.nn.cache import KVCache
 from scratchgrad.nn.layers import Dropout, LayerNorm, Linear
 from scratchgrad.nn.module import Module
 
@@ -43,19 +43,16 @@ class CausalSelfAttention(Module):
         self.attn_dropout = Dropout(dropout)
         self.resid_dropout = Dropout(dropout)
 
-    def forward(self, x: Any) -> Any:
-        b, t, c = x.shape
-        heads = (b, t, self.n_head, c // self.n_head)
-        q, k, v = (
-            part.reshape(heads).swapaxes(1, 2)  # (B, T, C) -> (B, T, H, D) -> (B, H, T, D)
-            for part in ops.split(self.c_attn(x), 3, axis=-1)
-        )
+    def forward(self, x: Any, cache: KVCache | None = None) -> Any:
+        """With a cache, x holds the positions after those that it has seen."""
+        qkv = self.c_attn(x)  # (B, T, 3 C): the heads of q, of k, of v
+        if cache is not None:
+            return self.c_proj(cache.attend(qkv, self.n_head))
         drop = self.attn_dropout
-        y = F.scaled_dot_product_attention(
-            q, k, v, is_causal=True, dropout_p=drop.p if self.training else 0.0, rng=drop.rng
+        y = F.causal_self_attention(
+            qkv, self.n_head, dropout_p=drop.p if self.training else 0.0, rng=drop.rng
         )
-        y = y.swapaxes(1, 2).reshape(b, t, c)  # (B, H, T, D) -> (B, T, H, D) -> (B, T, C)
-        return self.resid_dropout(self.c_proj(y))
+        return self.resid_dropout(self.c_proj(y))  # (B, T, C)
 
 
 class MLP(Module):
@@ -105,9 +102,9 @@ class Block(Module):
         self.ln_2 = LayerNorm(n_embd, bias=bias)
         self.mlp = MLP(n_embd, dropout, bias, rng)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any, cache: KVCache | None = None) -> Any:
         if self.norm_position == "pre":
-            x = x + self.attn(self.ln_1(x))
+            x = x + self.attn(self.ln_1(x), cache)
             return x + self.mlp(self.ln_2(x))
-        x = self.ln_1(x + self.attn(x))
+        x = self.ln_1(x + self.attn(x, cache))
         return self.ln_2(x + self.mlp(x))

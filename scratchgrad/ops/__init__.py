@@ -32,6 +32,7 @@ from scratchgrad.ops.indexing import embedding, getitem, take, take_along_axis
 from scratchgrad.ops.linalg import einsum, matmul
 from scratchgrad.ops.loss import cross_entropy, linear_cross_entropy
 from scratchgrad.ops.network import (
+    causal_self_attention,
     dropout,
     layer_norm,
     linear,
@@ -75,6 +76,7 @@ __all__ = [
     "add",
     "astype",
     "broadcast_to",
+    "causal_self_attention",
     "clip",
     "concat",
     "cos",

@@ -25,7 +25,7 @@ from scratchgrad.ops.elementwise import (
 from scratchgrad.ops.indexing import take_along_axis
 from scratchgrad.ops.linalg import matmul
 from scratchgrad.ops.reduction import max, mean, sum
-from scratchgrad.ops.shape import repeat, split, squeeze, swapaxes
+from scratchgrad.ops.shape import repeat, reshape, split, squeeze, swapaxes
 
 
 def sigmoid(x: Any) -> Any:
@@ -138,3 +138,16 @@ def attention(
         may_look = may_look & mask
     weights = softmax(where(may_look, scores, -np.inf))  # (B, H, T, S)
     return matmul(weights, v)  # (B, H, T, D)
+
+
+def causal_self_attention(
+    qkv: Any, n_head: int, n_kv_head: int | None = None, scale: float | None = None
+) -> Any:
+    """Cut into heads, attend, put the heads side by side: with all the copies."""
+    b, t, c = qkv.shape
+    h, hk = n_head, n_head if n_kv_head is None else n_kv_head
+    d = c // (h + 2 * hk)
+    parts = split(qkv, [h * d, (h + hk) * d], axis=-1)  # (B, T, H D), (B, T, Hk D) twice
+    q, k, v = (swapaxes(reshape(x, (b, t, -1, d)), 1, 2) for x in parts)  # (B, H, T, D)
+    y = attention(q, k, v, is_causal=True, scale=scale)
+    return reshape(swapaxes(y, 1, 2), (b, t, h * d))

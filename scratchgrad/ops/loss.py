@@ -12,6 +12,7 @@ import numpy as np
 from scratchgrad.autograd import is_recording
 from scratchgrad.errors import ConfigError, ShapeError
 from scratchgrad.kernels import cross_entropy as ce
+from scratchgrad.kernels.buffers import empty
 from scratchgrad.kernels.matmul import matmul as product
 from scratchgrad.operation import differentiable
 from scratchgrad.ops.arguments import as_float, as_floats, check_probability, checked_ids, rows_of
@@ -117,8 +118,8 @@ def linear_cross_entropy(
         return logits
 
     def gradients(dlosses, losses):
-        dx, dweight = np.empty(rows.shape, x.dtype), np.empty(weight.shape, x.dtype)
-        buffer = np.empty((chunks[0].stop, v), x.dtype)
+        dx, dweight = empty(rows.shape, x.dtype), empty(weight.shape, x.dtype)
+        buffer = empty((chunks[0].stop, v), x.dtype)
         for chunk in chunks:
             dlogits = dlogits_of(chunk, dlosses, losses, buffer[: chunk.stop - chunk.start])
             product(dlogits, weight, out=dx[chunk])  # forward: logits = x W^T

@@ -146,17 +146,24 @@ def keep_mask(
 
 
 @differentiable
-def _attention(q, k, v, mask, /, is_causal, scale, keep):
+def _attention(q, k, v, mask, /, is_causal, scale, dropout):
     q, k, v = as_float(q), as_float(k), as_float(v)
-    out, lse = attention.attention(q, k, v, mask, is_causal, scale, keep)
+    out, lse = attention.attention(q, k, v, mask, is_causal, scale, dropout)
 
     def backward(dout):
         gradients = attention.attention_backward(
-            dout, q, k, v, out, lse, mask, is_causal, scale, keep
+            dout, q, k, v, out, lse, mask, is_causal, scale, dropout
         )
         return (*gradients, None)
 
     return out, backward
+
+
+def _drawn(dropout_p, rng):
+    """The probability and a seed: which weights are dropped is a function of it and their place."""
+    if dropout_p == 0:
+        return None
+    return dropout_p, int((rng or np.random.default_rng()).integers(2**64, dtype=np.uint64))
 
 
 def scaled_dot_product_attention(
@@ -216,8 +223,56 @@ def scaled_dot_product_attention(
             raise ShapeError(
                 f"{name}: expected a mask that broadcasts to {(b, h, t, s)}, received {mask.shape}"
             ) from None
-    keep = None
-    if dropout_p > 0:
-        keep = keep_mask((b, h, t, s), getattr(q, "dtype", np.float32), dropout_p, rng)
     scale = 1 / np.sqrt(max(d, 1)) if scale is None else scale
-    return _attention(q, k, v, mask, is_causal=is_causal, scale=float(scale), keep=keep)
+    dropout = _drawn(dropout_p, rng)
+    return _attention(q, k, v, mask, is_causal=is_causal, scale=float(scale), dropout=dropout)
+
+
+@differentiable
+def _causal_self_attention(qkv, /, heads, scale, dropout):
+    qkv, (h, hk) = as_float(qkv), heads
+    out, lse = attention.qkv_attention(qkv, h, hk, scale, dropout)
+    return out, lambda dout: attention.qkv_attention_backward(
+        dout, qkv, out, lse, h, hk, scale, dropout
+    )
+
+
+def causal_self_attention(
+    qkv: Any,
+    n_head: int,
+    n_kv_head: int | None = None,
+    scale: float | None = None,
+    dropout_p: float = 0.0,
+    rng: np.random.Generator | None = None,
+) -> Any:
+    """Causal attention of the queries, keys and values that one projection gave, in place.
+
+    The same as cutting ``qkv`` into heads for ``scaled_dot_product_attention`` and putting the
+    heads of the result side by side again, without the copies.
+
+    Parameters
+    ----------
+    qkv : (B, T, (H + 2 Hk) D)
+        For each position H = ``n_head`` queries, then Hk = ``n_kv_head`` keys, then Hk values.
+    n_kv_head : int, default ``n_head``
+        ``n_head`` is a multiple of it: each head of keys serves H / Hk neighbouring queries.
+    scale, dropout_p, rng
+        As for ``scaled_dot_product_attention``.
+
+    Returns
+    -------
+    (B, T, H D)
+
+    Source: Vaswani et al., Attention Is All You Need (2017), section 3.2.
+    """
+    name = "causal_self_attention"
+    check_probability(f"{name}: dropout_p", dropout_p)
+    h, hk, shape = n_head, n_head if n_kv_head is None else n_kv_head, np.shape(qkv)
+    if h < 1 or hk < 1 or h % hk or len(shape) != 3 or shape[2] % (h + 2 * hk):
+        raise ShapeError(
+            f"{name}: expected qkv (B, T, (H + 2 Hk) D) with H a multiple of Hk, received {shape} "
+            f"with H = {h}, Hk = {hk}"
+        )
+    d = shape[2] // (h + 2 * hk)
+    scale = float(1 / np.sqrt(max(d, 1)) if scale is None else scale)
+    return _causal_self_attention(qkv, heads=(h, hk), scale=scale, dropout=_drawn(dropout_p, rng))

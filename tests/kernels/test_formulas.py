@@ -41,13 +41,27 @@ def attention(rng: np.random.Generator) -> Any:
     q, k, v = (rng.standard_normal((2, h, n, 3)) for h, n in ((4, 3), (2, 4), (2, 4)))
     mask = rng.random((3, 4)) < 0.7
     mask[1] = False
-    keep = (rng.random((2, 4, 3, 4)) < 0.7) / 0.7
-    how = (mask, True, 0.6, keep)
+    how = (mask, True, 0.6, (0.3, 5))
 
     def backward(dout: np.ndarray, *qkv: np.ndarray) -> Arrays:
         return reference.attention_backward(dout, *qkv, *reference.attention(*qkv, *how), *how)
 
     return (q, k, v), lambda *qkv: reference.attention(*qkv, *how)[0], backward
+
+
+def qkv_attention(rng: np.random.Generator) -> Any:
+    """Two key heads under four query heads, all in one array."""
+    how = (4, 2, 0.6, (0.3, 5))
+
+    def backward(dout: np.ndarray, qkv: np.ndarray) -> Arrays:
+        out = reference.qkv_attention(qkv, *how)
+        return (reference.qkv_attention_backward(dout, qkv, *out, *how),)
+
+    return (
+        (rng.standard_normal((2, 3, 24)),),
+        lambda qkv: reference.qkv_attention(qkv, *how)[0],
+        backward,
+    )
 
 
 def layer_norm(rng: np.random.Generator) -> Any:
@@ -113,6 +127,7 @@ FORMULAS: dict[str, Callable[[np.random.Generator], Any]] = {
     "softmax": softmax,
     "log_softmax": log_softmax,
     "attention": attention,
+    "qkv_attention": qkv_attention,
     "layer_norm": layer_norm,
     "rms_norm": rms_norm,
     "cross_entropy": cross_entropy,

@@ -7,7 +7,7 @@ from scratchgrad.errors import ConfigError, ShapeError
 from scratchgrad.kernels import reference
 from scratchgrad.kernels.activation import gelu, gelu_backward, sigmoid, silu, silu_backward
 from scratchgrad.kernels.adamw import adamw_step, all_finite, sum_of_squares
-from scratchgrad.kernels.attention import attention, attention_backward
+from scratchgrad.kernels.attention import attention, attention_backward, qkv_attention
 from scratchgrad.kernels.cross_entropy import cross_entropy, cross_entropy_backward
 from scratchgrad.kernels.indexing import add_rows
 from scratchgrad.kernels.matmul import matmul
@@ -157,7 +157,9 @@ def ones(*shape):
             lambda: attention(*[ones(1, 1, 4, 2)] * 3, np.ones((3, 4), bool), True, 1.0, None),
             "mask",
         ),
-        (lambda: attention(*[ones(1, 1, 4, 2)] * 3, None, True, 1.0, ones(1, 1, 4, 3)), "keep"),
+        (lambda: qkv_attention(ones(1, 4, 10), 3, 2, 1.0), "multiple of Hk"),
+        (lambda: qkv_attention(ones(1, 4, 10), 0, 0, 1.0), "H = 0"),
+        (lambda: qkv_attention(ones(1, 4, 9), 2, 1, 1.0), "2 Hk"),
         (lambda: layer_norm(ones(2, 3), ones(2), None, 1e-5), "layer_norm: expected"),
         (lambda: rms_norm(ones(2, 3), ones(2), 1e-5), "rms_norm: expected"),
         (lambda: cross_entropy(ones(2, 3), np.zeros(3, np.int64), -1, 0.0), "cross_entropy: exp"),

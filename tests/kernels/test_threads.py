@@ -27,6 +27,8 @@ def _restore():
 SIZES = {
     "attention": [5, 9, 203, 66, 33],
     "attention_backward": [5, 9, 203, 66, 33],
+    "qkv_attention": [5, 9, 203, 66, 33],
+    "qkv_attention_backward": [5, 9, 203, 66, 33],
     "cross_entropy": [500, 300, 0, 0, 0],
     "cross_entropy_backward": [500, 300, 0, 0, 0],
     "cross_entropy_with_gradient": [500, 300, 0, 0, 0],

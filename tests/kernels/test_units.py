@@ -20,6 +20,8 @@ SIZES = {  # the rest: [3, 3, 3, 3, 3]
     "column_sums": [2, 3, 130, 0, 0],
     "attention": [2, 1, 67, 69, 3],
     "attention_backward": [2, 1, 67, 69, 3],
+    "qkv_attention": [2, 1, 67, 69, 3],
+    "qkv_attention_backward": [2, 1, 67, 69, 3],
     "layer_norm_backward": [67, 3, 2, 0, 0],
     "rms_norm_backward": [67, 3, 2, 0, 0],
     "add_rows": [4, 9, 130, 0, 0],
@@ -59,7 +61,7 @@ def test_the_order_of_the_units_does_not_matter(case, dtype, units):
         args = case.make(np.random.default_rng(seed), dtype, sizes(str(case)))
         got, wanted = case.run(case.module, args), case.run(reference, args)
         for g, w in zip(got, wanted, strict=True):
-            assert_close(g, w)
+            assert_close(g, w, slack=case.slack)
         several += max(units, default=0) > 1
         if several == 3:
             return

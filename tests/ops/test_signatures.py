@@ -27,6 +27,7 @@ OPS = {
     "concat": "(arrays, axis=0)",
     "cross_entropy": "(logits, targets, /, ignore_index=-100, label_smoothing=0.0, "
     "reduction='mean')",
+    "causal_self_attention": "(qkv, n_head, n_kv_head=None, scale=None, dropout_p=0.0, rng=None)",
     "cumulative_sum": "(x, /, axis=None, include_initial=False)",
     "dropout": "(x, p=0.5, training=True, rng=None)",
     "einsum": "(subscripts, *operands)",
@@ -83,6 +84,7 @@ OPTIM = {
 # The spellings out of small operations take their settings by the names and defaults of the fused.
 SPELLED = {
     "attention": "(q, k, v, mask=None, is_causal=False, scale=None)",
+    "causal_self_attention": "(qkv, n_head, n_kv_head=None, scale=None)",
     "cross_entropy": OPS["cross_entropy"],
     "gelu": OPS["gelu"],
     "layer_norm": OPS["layer_norm"],

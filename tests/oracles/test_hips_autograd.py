@@ -68,6 +68,14 @@ def attention(q: Any, k: Any, v: Any, may_look: np.ndarray, groups: int = 1) -> 
     return anp.einsum("bhts,bhsd->bhtd", softmax(anp.where(may_look, scores, -1e30)), v)
 
 
+def causal_self_attention(qkv: Any) -> Any:
+    """Four heads of queries and two of keys and of values, of three numbers each."""
+    heads = anp.swapaxes(anp.reshape(qkv, (2, 5, 8, 3)), 1, 2)
+    q, k, v = heads[:, :4], heads[:, 4:6], heads[:, 6:]
+    y = attention(q, k, v, np.tri(5, dtype=bool), groups=2)
+    return anp.reshape(anp.swapaxes(y, 1, 2), (2, 5, 12))
+
+
 def gelu(x: Any) -> Any:
     return x / 2 * (1 + anp.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3)))
 
@@ -201,6 +209,11 @@ TWINS = {
         lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True),
         lambda q, k, v: attention(q, k, v, np.tri(4, dtype=bool), groups=2),
         ((1, 4, 4, 3), (1, 2, 4, 3), (1, 2, 4, 3)),
+    ),
+    "causal_self_attention": Twin(
+        lambda qkv: F.causal_self_attention(qkv, 4, 2),
+        causal_self_attention,
+        ((2, 5, 24),),
     ),
 }
 

@@ -135,8 +135,14 @@ def _attention(
     k, v = (x.repeat_interleave(h // x.shape[1], 1) for x in (k, v))
     scores = q @ k.transpose(-1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)
     weights = torch.softmax(torch.where(allowed, scores, -1e30), -1) * allowed
-    kept = np.random.default_rng(seed).random((b, h, t, s), dtype=np.float32) >= dropout_p
-    return weights * torch.as_tensor(kept / (1 - dropout_p), dtype=q.dtype) @ v
+    return weights * torch.as_tensor(kept(seed, (b, h, t, s), dropout_p), dtype=q.dtype) @ v
+
+
+def _causal_self_attention(qkv: Any, n_head: int, n_kv_head: int, **settings: Any) -> Any:
+    b, t, c = qkv.shape
+    heads = qkv.reshape(b, t, n_head + 2 * n_kv_head, c // (n_head + 2 * n_kv_head))
+    q, k, v = torch.split(heads.transpose(1, 2), [n_head, n_kv_head, n_kv_head], 1)
+    return _attention(q, k, v, None, True, **settings).transpose(1, 2).flatten(2)
 
 
 ORACLES: dict[str, Callable[..., Any]] = {
@@ -206,6 +212,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "cross_entropy": _cross_entropy,
     "linear_cross_entropy": _linear_cross_entropy,
     "attention": _attention,
+    "causal_self_attention": _causal_self_attention,
 }
 
 

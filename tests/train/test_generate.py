@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scratchgrad.errors import ConfigError, DataError, NonFiniteLossError
-from scratchgrad.generate import choose, generate
+from scratchgrad.generate import choose, generate, last_logits
 from scratchgrad.gpt import GPT, GPTConfig
 
 LOGITS = np.log(np.array([0.1, 0.2, 0.3, 0.4]))
@@ -83,20 +83,36 @@ def test_a_prompt_needs_a_token(model):
         generate(model, np.zeros(0, dtype=int), 1, rng=np.random.default_rng(0))
 
 
-def test_the_context_is_cropped_and_the_mode_put_back(model):
+@pytest.mark.parametrize("prompt", [[1], [1, 2, 3], [0, 1, 2, 3, 4, 5]])
+def test_each_token_comes_from_the_last_tokens_and_the_mode_is_put_back(model, prompt):
+    """With a cache as without: the logits are those of a pass over the last ``block_size``."""
     model.train()
-    seen = []
-    forward = model.forward
-    model.forward = lambda ids: seen.append((ids.copy(), model.training)) or forward(ids)
-    try:
-        got = list(generate(model, [1, 2, 3], 6, rng=np.random.default_rng(5), temperature=1.0))
-    finally:
-        del model.forward
+    rng, again = np.random.default_rng(5), np.random.default_rng(5)
+    got = list(generate(model, prompt, 9, rng=rng))
     assert model.training
-    assert not any(training for _, training in seen)
-    whole = [1, 2, 3, *got]
-    for place, (ids, _) in enumerate(seen, start=3):
-        assert ids.tolist() == [whole[max(0, place - 4) : place]]
+    model.eval()
+    whole = list(prompt)
+    for token in got:
+        logits, _ = model(np.array([whole[-4:]]))
+        assert token == choose(logits.numpy()[0, -1], again)
+        whole.append(token)
+
+
+def test_a_token_is_computed_once_until_the_context_is_full(model, monkeypatch):
+    sizes, next_logits = [], model.next_logits
+    monkeypatch.setattr(
+        model, "next_logits", lambda ids, cache: sizes.append(ids.size) or next_logits(ids, cache)
+    )
+    list(generate(model, [1, 2], 5, rng=np.random.default_rng(0)))
+    assert sizes == [2, 1, 1, 4, 4]
+
+
+def test_the_last_logits_with_a_cache_and_without(model):
+    ids, cache = np.array([3, 1, 2, 6]), model.new_cache()
+    last_logits(model, ids[:3], cache)
+    np.testing.assert_allclose(
+        last_logits(model, ids[3:], cache), last_logits(model, ids), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_one_seed_one_text(model):

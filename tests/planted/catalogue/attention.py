@@ -3,54 +3,50 @@
 from tests.planted.bug import Bug, differences, forward, twin
 
 OPS = "ops/network.py"
-KERNEL = "kernels/attention.py"
+CALLS = "kernels/attention.py"
+KERNEL = "kernels/attention_kernel.py"
+BLOCKS = "kernels/attention_blocks.py"
+SIMD = "kernels/simd.py"
 REFERENCE = "kernels/reference.py"
 NETWORK_TESTS = "tests/ops/test_network.py::"
 SPECIAL_TESTS = "tests/kernels/test_special.py::"
+OWN_TESTS = "tests/kernels/test_attention.py::"
 BACKWARD = (differences("attention"), twin("attention_backward"))
 
 SCALE = [
     Bug(
         "attention_scaled_without_the_root",
         OPS,
-        was="scale = 1 / np.sqrt(max(d, 1)) if scale is None else scale",
-        becomes="scale = 1 / max(d, 1) if scale is None else scale",
+        was="scale = float(1 / np.sqrt(max(d, 1)) if scale is None else scale)",
+        becomes="scale = float(1 / max(d, 1) if scale is None else scale)",
         caught_by="tests/nn/test_layers.py::test_attention_looks_at_itself_and_before",
         lesson="Value and gradient agree; the model only learns worse.",
     ),
     Bug(
-        "dq_without_the_scale",
-        KERNEL,
-        was="block[i, d] *= scale",
-        becomes="block[i, d] *= 1",
+        "dq_and_dk_without_the_scale",
+        BLOCKS,
+        was="drow[i] = row[i] * (drow[i] - mean[i]) * scale",
+        becomes="drow[i] = row[i] * (drow[i] - mean[i])",
         caught_by=BACKWARD,
         lesson="The scale is used once forward and twice backward, for dQ and for dK.",
-    ),
-    Bug(
-        "dk_without_the_scale",
-        KERNEL,
-        was="dk[b, g, j, d] *= scale",
-        becomes="dk[b, g, j, d] *= 1",
-        caught_by=BACKWARD,
-        lesson="The other of the two. A test of dX alone, past the projections, may miss it.",
     ),
 ]
 
 SOFTMAX = [
     Bug(
         "attention_without_delta",
-        KERNEL,
-        was="row[i] = weights[i] * (row[i] - shift[i])",
-        becomes="row[i] = weights[i] * row[i]",
+        BLOCKS,
+        was="drow[i] = row[i] * (drow[i] - mean[i]) * scale",
+        becomes="drow[i] = row[i] * drow[i] * scale",
         caught_by=BACKWARD,
         lesson="The softmax's sum term: at weight scale 0.02, where training starts, weights are "
         "nearly even and the scores' gradient is nearly nothing anyway.",
     ),
     Bug(
         "dk_and_dv_exchanged",
-        KERNEL,
-        was="    )\n    return dq, dk, dv",
-        becomes="    )\n    return dq, dv, dk",
+        CALLS,
+        was="    return dq, dk, dv",
+        becomes="    return dq, dv, dk",
         caught_by=BACKWARD,
         lesson="Three arrays of one shape in a tuple: nothing but their order tells them apart.",
     ),
@@ -71,51 +67,71 @@ MASK = [
     Bug(
         "attention_sees_the_future",
         KERNEL,
-        was="shared = min(keys, i0 + i + 1) if is_causal else keys",
-        becomes="shared = min(keys, i0 + i + 2) if is_causal else keys",
+        was="\n        keys = min(S, i0 + n) if causal else S",
+        becomes="\n        keys = min(S, i0 + n + 1) if causal else S",
         caught_by=(
-            forward("attention"),
-            SPECIAL_TESTS + "test_causal_attention_never_touches_the_future[67-float64]",
+            NETWORK_TESTS + "test_attention_longer_than_a_block_of_the_kernel[65-65]",
+            OWN_TESTS + "test_sizes_about_a_block[65-65-3-True]",
         ),
-        lesson="The loss falls wonderfully, for the answer is in sight; samples are rubbish.",
+        lesson="The loss falls wonderfully, for the answer is in sight; samples are rubbish. Only "
+        "a text longer than a block shows it.",
+    ),
+    Bug(
+        "attention_reads_the_future_with_weight_zero",
+        SIMD,
+        was="for i in range(k, ROWS):",
+        becomes="for i in range(max(k - 1, 0), ROWS):",
+        caught_by=(
+            SPECIAL_TESTS + "test_causal_attention_never_touches_the_future[67-float64]",
+            *BACKWARD,
+        ),
+        lesson="Forward it is 0 times a number, and nothing shows until the number is nan.",
     ),
     Bug(
         "attention_does_not_see_itself",
-        KERNEL,
-        was="shared = min(keys, i0 + i + 1) if is_causal else keys",
-        becomes="shared = min(keys, i0 + i) if is_causal else keys",
+        SIMD,
+        was="for i in range(k, ROWS):",
+        becomes="for i in range(k + 1, ROWS):",
         caught_by=(forward("attention"), twin("attention")),
         lesson="Is the bound the last key, or the first that is too late? One step the other way.",
     ),
     Bug(
+        "softmax_counts_the_future",
+        BLOCKS,
+        was="s[j * BLOCK + j // STRIP * STRIP : j * BLOCK + j] = -np.inf",
+        becomes="pass",
+        caught_by=(forward("attention"), twin("attention")),
+        lesson="What is hidden is not in the product, but still in the sum that divides it.",
+    ),
+    Bug(
         "attention_backward_sees_the_future",
-        KERNEL,
-        was="first = max(0, key - i0)",
-        becomes="first = max(0, key - i0 - 1)",
+        BLOCKS,
+        was="i = j + ROWS if diagonal else 0",
+        becomes="i = j if diagonal else 0",
         caught_by=BACKWARD,
         lesson="The forward is causal, the gradient is not: only differences by K and V can see.",
     ),
     Bug(
         "attention_backward_does_not_see_itself",
-        KERNEL,
-        was="first = max(0, key - i0)",
-        becomes="first = max(0, key - i0 + 1)",
+        BLOCKS,
+        was="if diagonal and j < n:",
+        becomes="if diagonal and j < 0:",
         caught_by=BACKWARD,
-        lesson="Keys lose the gradient of their own position.",
+        lesson="Keys lose the gradient of their own position, and of some after it.",
     ),
     Bug(
         "mask_not_used_in_the_backward",
         KERNEL,
-        was="p[j, i] = 0",
-        becomes="pass",
+        was="                if masked:\n                    at",
+        becomes="                if False:\n                    at",
         caught_by=BACKWARD,
         lesson="The weights are made anew in the backward, so they must be masked anew.",
     ),
     Bug(
         "masked_by_a_large_negative_number",
-        KERNEL,
-        was="s[j, i] = -np.inf",
-        becomes="s[j, i] = -1e4",
+        BLOCKS,
+        was="of_key] else -np.inf",
+        becomes="of_key] else -1e4",
         caught_by=(
             NETWORK_TESTS + "test_a_query_that_may_look_nowhere_gets_zero_and_gives_no_gradient",
             SPECIAL_TESTS + "test_attention_that_may_attend_nowhere_is_zero[5-float64]",
@@ -126,16 +142,16 @@ MASK = [
     Bug(
         "fully_masked_row_is_nan",
         KERNEL,
-        was="top[i] = top[i] if top[i] > -np.inf else 0",
-        becomes="top[i] = top[i]",
+        was="high[i] = high[i] if high[i] > -np.inf else 0",
+        becomes="high[i] = high[i]",
         caught_by=SPECIAL_TESTS + "test_attention_that_may_attend_nowhere_is_zero[5-float64]",
         lesson="-inf minus -inf is nan; one padded row of a batch is enough.",
     ),
     Bug(
         "fully_masked_row_divides_by_zero",
         KERNEL,
-        was="total[i] = 1 / total[i] if total[i] != 0 else 0",
-        becomes="total[i] = 1 / total[i]",
+        was="share = 1 / total[i] if total[i] != 0 else number(0)",
+        becomes="share = 1 / total[i]",
         caught_by=SPECIAL_TESTS + "test_attention_that_may_attend_nowhere_is_zero[5-float64]",
         lesson="0 weights times 1/0 is nan.",
     ),
@@ -156,8 +172,8 @@ HEADS = [
     Bug(
         "gqa_with_interleaved_groups",
         KERNEL,
-        was="g, n = h // (H // Hk), min(QUERIES, T - i0)",
-        becomes="g, n = h % Hk, min(QUERIES, T - i0)",
+        was="\n        g, n = h // (H // Hk), min(BLOCK, T - i0)",
+        becomes="\n        g, n = h % Hk, min(BLOCK, T - i0)",
         caught_by=(
             forward("attention"),
             NETWORK_TESTS + "test_a_group_of_query_heads_shares_a_key_head",
@@ -166,19 +182,27 @@ HEADS = [
     ),
     Bug(
         "gqa_keeps_the_last_head_of_a_group",
-        KERNEL,
-        was="""        for step in range(H // Hk * blocks):
-""",
-        becomes="""        for step in range(H // Hk * blocks):
-            if step % blocks == 0:
-                dk[b, g] = 0
-                dv[b, g] = 0
-""",
+        CALLS,
+        was=".sum(axis=2)",
+        becomes="[:, :, -1]",
         caught_by=(
             differences("attention"),
             NETWORK_TESTS + "test_a_group_of_query_heads_shares_a_key_head",
         ),
         lesson="The gradient of what is shared is a sum over those who share it.",
+    ),
+    Bug(
+        "gqa_begins_anew_with_each_head",
+        KERNEL,
+        was="""            dq0 = q0
+""",
+        becomes="""            dq0 = q0
+            if i0 == 0:
+                for j in range(S):
+                    dk[dk0 + j * dki : dk0 + j * dki + D] = 0
+""",
+        caught_by=OWN_TESTS + "test_a_group_adds_up_in_one_unit_or_in_several[0]",
+        lesson="The same on the other path, which only many heads take: a test must force it.",
     ),
     Bug(
         "gqa_keeps_the_last_head_in_the_formula",
@@ -195,19 +219,96 @@ DROPOUT = [
     Bug(
         "attention_dropout_not_used_for_the_weights",
         KERNEL,
-        was="ds[j, i] = p[j, i] * (ds[j, i] * keep[b, h, i0 + i, j] - delta[i])",
-        becomes="ds[j, i] = p[j, i] * (ds[j, i] - delta[i])",
+        was="drop(ds, m, n, seed, first, np.uint64(S), cut, kept)",
+        becomes="pass",
         caught_by=BACKWARD,
         lesson="delta is made from the output, so it holds the mask; dP must hold it too.",
     ),
     Bug(
         "attention_dropout_not_used_for_the_values",
         KERNEL,
-        was="p[j, i] *= keep[b, h, i0 + i, j]",
-        becomes="p[j, i] *= 1",
+        was="                    drop(s, m, n, seed, first, np.uint64(S), cut, kept)",
+        becomes="                    pass",
         caught_by=BACKWARD,
         lesson="V met the weights after dropout, so dV meets them after dropout.",
     ),
+    Bug(
+        "attention_dropout_draws_again_in_the_backward",
+        KERNEL,
+        was="m, n, diagonal)\n                first = np.uint64(((b * H + h) * T + i0)",
+        becomes="m, n, diagonal)\n                first = np.uint64(((b * H + h) * S + i0)",
+        caught_by=BACKWARD,
+        lesson="The bits are made twice; they must be those of the same place both times.",
+    ),
+    Bug(
+        "attention_dropout_indexed_by_key_and_query",
+        BLOCKS,
+        was="index = first + np.uint64(i) * keys + np.uint64(j)",
+        becomes="index = first + np.uint64(j) * keys + np.uint64(i)",
+        caught_by=(twin("attention"), forward("attention")),
+        lesson="Forward and backward agree, so differences do: blocks share bits, and only the "
+        "specification knows.",
+    ),
 ]
 
-BUGS = [*SCALE, *SOFTMAX, *MASK, *HEADS, *DROPOUT]
+ONLINE = [
+    Bug(
+        "online_softmax_keeps_the_old_sum",
+        KERNEL,
+        was="total[i] *= shrink[i]",
+        becomes="total[i] *= 1",
+        caught_by=(
+            OWN_TESTS + "test_the_largest_score_may_come_in_any_block[1-float64]",
+            NETWORK_TESTS + "test_attention_longer_than_a_block_of_the_kernel[70-130]",
+        ),
+        lesson="Right for one block of keys: small tests never see a second.",
+    ),
+    Bug(
+        "online_softmax_keeps_the_old_output",
+        KERNEL,
+        was="if grown and j0 > 0:",
+        becomes="if grown and j0 > BLOCK:",
+        caught_by=OWN_TESTS + "test_the_largest_score_may_come_in_any_block[1-float64]",
+        lesson="Only a second block with a larger score than the first shows it.",
+    ),
+    Bug(
+        "rows_beyond_the_keys_are_summed",
+        BLOCKS,
+        was="s[m * BLOCK : rows * BLOCK] = -np.inf",
+        becomes="pass",
+        caught_by=(forward("attention"), twin("attention")),
+        lesson="A number of keys that is a multiple of four hides it.",
+    ),
+]
+
+IN_PLACE = [
+    Bug(
+        "keys_and_values_exchanged_in_the_projection",
+        CALLS,
+        was="for at in (0, H, H + Hk)",
+        becomes="for at in (0, H + Hk, H)",
+        caught_by=(forward("causal_self_attention"), twin("qkv_attention")),
+        lesson="A model trained like this learns as well, and no other program can read it.",
+    ),
+    Bug(
+        "heads_left_apart_in_the_output",
+        CALLS,
+        was="(0, T * H * D, D, H * D, 1)",
+        becomes="(0, T * H * D, T * D, D, 1)",
+        caught_by=(forward("causal_self_attention"), twin("qkv_attention")),
+        lesson="(B, H, T, D) and (B, T, H D) have the same number of elements.",
+    ),
+    Bug(
+        "cached_query_does_not_see_itself",
+        "kernels/attention_cache.py",
+        was="n = before + t + 1",
+        becomes="n = max(before + t, 1)",
+        caught_by=(
+            twin("attend_to_cache"),
+            "tests/nn/test_cache.py::test_pieces_of_a_text_equal_the_whole[4-pieces1]",
+        ),
+        lesson="Samples look a little worse than the loss; nothing else tells.",
+    ),
+]
+
+BUGS = [*SCALE, *SOFTMAX, *MASK, *HEADS, *DROPOUT, *ONLINE, *IN_PLACE]

@@ -1,0 +1,77 @@
+"""Keys and values kept while a text is generated, so that none is computed twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from scratchgrad.errors import GraphError, ShapeError
+from scratchgrad.kernels.attention import qkv_attention
+from scratchgrad.kernels.attention_cache import attend_to_cache
+from scratchgrad.tensor import Tensor, tensor
+
+
+class KVCache:
+    """The keys and values of one attention layer, for as many positions as there is room.
+
+    A later position changes nothing for an earlier one, so each is computed once: a new token
+    costs its own attention, not that of the whole text. For generating only: it knows no gradient.
+
+    Parameters
+    ----------
+    batch : int
+    n_head : int
+        Heads of keys, and of values.
+    room : int
+        The most positions, all of whose memory is taken at once.
+    head_size : int
+
+    Attributes
+    ----------
+    length : int
+        The positions seen so far.
+    """
+
+    def __init__(
+        self, batch: int, n_head: int, room: int, head_size: int, dtype: Any = np.float32
+    ) -> None:
+        shape = batch, n_head, room, head_size
+        self.keys, self.values = np.empty(shape, dtype), np.empty(shape, dtype)  # (B, Hk, room, D)
+        self.length = 0
+
+    def attend(self, qkv: Tensor, n_head: int) -> Tensor:
+        """Keep the keys and values of T new positions, and attend from them to all so far.
+
+        Parameters
+        ----------
+        qkv : (B, T, (H + 2 Hk) D)
+            As for ``causal_self_attention``.
+        n_head : int
+            Heads of queries.
+
+        Returns
+        -------
+        (B, T, H D)
+
+        Raises
+        ------
+        GraphError
+            If a gradient is wanted: generate within ``no_grad()``.
+        ShapeError
+            If there is no room.
+        """
+        if qkv.requires_grad:
+            raise GraphError("KVCache: has no gradient; generate within sg.no_grad()")
+        (_, hk, room, d), (b, t, _) = self.keys.shape, qkv.shape
+        start, stop = self.length, self.length + t
+        if stop > room:
+            raise ShapeError(f"KVCache: expected at most {room} positions, received {stop}")
+        heads = qkv.data.reshape(b, t, n_head + 2 * hk, d).swapaxes(1, 2)  # (B, all heads, T, D)
+        self.keys[:, :, start:stop] = heads[:, n_head : n_head + hk]
+        self.values[:, :, start:stop] = heads[:, n_head + hk :]
+        self.length = stop
+        if start == 0:
+            return tensor(qkv_attention(qkv.data, n_head, hk, d**-0.5)[0])
+        args = qkv.data, self.keys, self.values, stop, n_head, d**-0.5
+        return tensor(attend_to_cache(*args))

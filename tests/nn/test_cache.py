@@ -1,0 +1,49 @@
+"""The cache of keys and values: the same numbers, each computed once."""
+
+import numpy as np
+import pytest
+
+import scratchgrad as sg
+from scratchgrad import nn
+from scratchgrad.errors import GraphError, ShapeError
+from scratchgrad.nn import functional as F
+
+
+@pytest.mark.parametrize("pieces", [[7], [1] * 7, [3, 1, 3], [1, 6]])
+@pytest.mark.parametrize("kv_heads", [4, 2, 1])
+def test_pieces_of_a_text_equal_the_whole(pieces, kv_heads, rng):
+    qkv = rng.standard_normal((2, 7, (4 + 2 * kv_heads) * 3))
+    cache = nn.KVCache(2, kv_heads, 9, 3, dtype=np.float64)
+    got, start = [], 0
+    for n in pieces:
+        got.append(cache.attend(sg.tensor(qkv[:, start : start + n]), 4).numpy())
+        start += n
+        assert cache.length == start
+    whole = F.causal_self_attention(sg.tensor(qkv), 4, kv_heads).numpy()
+    np.testing.assert_allclose(np.concatenate(got, axis=1), whole, rtol=1e-12, atol=1e-14)
+
+
+def test_a_whole_model_with_a_cache(rng):
+    model = sg.GPT(sg.GPTConfig(vocab_size=11, block_size=6, n_layer=2, n_head=2, n_embd=8))
+    model.eval()
+    ids = rng.integers(0, 11, (3, 6))
+    with sg.no_grad():
+        whole, _ = model(ids)
+        cache = model.new_cache(batch=3)
+        for start, stop in ((0, 2), (2, 3), (3, 6)):
+            logits = model.next_logits(ids[:, start:stop], cache)
+            np.testing.assert_allclose(
+                logits.numpy(), whole.numpy()[:, stop - 1], rtol=1e-4, atol=1e-6
+            )
+
+
+def test_no_room(rng):
+    cache = nn.KVCache(1, 1, 2, 3)
+    with pytest.raises(ShapeError, match="at most 2 positions, received 3"):
+        cache.attend(sg.tensor(np.ones((1, 3, 9), np.float32)), 1)
+
+
+def test_no_gradient_is_dropped_in_silence():
+    qkv = sg.tensor(np.ones((1, 1, 9), np.float32), requires_grad=True)
+    with pytest.raises(GraphError, match="no_grad"):
+        nn.KVCache(1, 1, 2, 3).attend(qkv, 1)
