@@ -168,7 +168,9 @@ def _reduce32(x):
     shifted = x * LOG2_E32 + ROUND32
     whole = shifted - ROUND32
     r = (x - whole * LN2_HIGH32) - whole * LN2_LOW32
-    return np.float32(shifted).view(np.int32) - ROUND32_BITS, r + r * r * _horner(r, EXP32)
+    # np.int32 at each step: Numba makes int64 of their sums, half as many of which fit a vector
+    k = np.int32(np.float32(shifted).view(np.int32) - ROUND32_BITS)
+    return k, r + r * r * _horner(r, EXP32)
 
 
 @device
@@ -196,8 +198,8 @@ def _exp32(x):
     x = np.float32(-104) if x < np.float32(-104) else x  # exp of it rounds to 0
     x = np.float32(89) if x > np.float32(89) else x  # exp of it is above the largest float
     k, p = _reduce32(x)
-    half = k >> 1  # 2^k itself may be out of range where the product is not
-    return (ONE32 + p) * _power_of_two32(half) * _power_of_two32(k - half)
+    half = np.int32(k >> 1)  # 2^k itself may be out of range where the product is not
+    return (ONE32 + p) * _power_of_two32(half) * _power_of_two32(np.int32(k - half))
 
 
 @device
