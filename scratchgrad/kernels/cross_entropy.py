@@ -84,7 +84,7 @@ def cross_entropy(logits: Array, targets: Ids, ignore_index: int, label_smoothin
     """
     _check("cross_entropy", logits, targets)
     losses = np.zeros(len(logits), logits.dtype)  # no class: the rows are ignored ones
-    nothing = np.empty((0, logits.shape[1]), logits.dtype)
+    nothing = empty((0, logits.shape[1]), logits.dtype)
     _run(logits, targets, ignore_index, label_smoothing, losses[:0], losses, nothing)
     return losses
 
@@ -105,7 +105,7 @@ def cross_entropy_backward(
 ) -> Array:
     """Gradient of sum(dlosses losses) by logits, (N, V): exactly 0 in ignored rows."""
     _check("cross_entropy_backward", logits, targets, dlosses)
-    losses, dlogits = np.empty(len(logits), logits.dtype), empty(logits.shape, logits.dtype)
+    losses, dlogits = empty(len(logits), logits.dtype), empty(logits.shape, logits.dtype)
     _run(logits, targets, ignore_index, label_smoothing, dlosses, losses, dlogits)
     return dlogits
 
@@ -130,7 +130,7 @@ def cross_entropy_in_place(
             f"cross_entropy_in_place: expected contiguous losses (N,) and logits (N, V), "
             f"got {losses.shape} and {logits.shape}"
         )
-    nothing = np.empty((0, 0), logits.dtype)
+    nothing = empty((0, 0), logits.dtype)
     if logits.shape[1] == 0:
         losses[:] = 0
     _run(nothing, targets, ignore_index, label_smoothing, dlosses, losses, logits)

@@ -4,7 +4,6 @@ What comes after the loss changes its gradient by a factor only. So while the ta
 the gradient is made together with the loss, and the backward multiplies by dy what waits for it.
 """
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from scratchgrad.errors import ConfigError, ShapeError
 from scratchgrad.kernels import cross_entropy as ce
 from scratchgrad.kernels.buffers import empty
 from scratchgrad.kernels.matmul import matmul as product
-from scratchgrad.operation import differentiable
+from scratchgrad.operation import differentiable, into
 from scratchgrad.ops.arguments import as_float, as_floats, check_probability, checked_ids, rows_of
 
 
@@ -117,19 +116,34 @@ def linear_cross_entropy(
         ce.cross_entropy_in_place(dlosses[chunk], losses[chunk], logits, ids[chunk], *settings)
         return logits
 
+    def result():
+        return losses.reshape(shape) if reduction == "none" else _reduced(losses, reduction, n)
+
+    if is_recording() and len(chunks) == 1:
+        dlogits = dlogits_of(chunks[0], share, losses)
+
+        def factors(dy):  # (N, 1): 0 in ignored rows even if dy is nan
+            dy = np.broadcast_to(dy.reshape(-1), ids.shape)
+            return np.where(ids == ignore_index, 0, dy)[:, None]
+
+        return result(), (  # forward: logits = x W^T
+            lambda dy: (product(dlogits, weight) * factors(dy)).reshape(x.shape),
+            into(lambda dy, out, add: product(dlogits.T, rows * factors(dy), out, add)),
+            None,
+        )
+
     def gradients(dlosses, losses):
         dx, dweight = empty(rows.shape, x.dtype), empty(weight.shape, x.dtype)
         buffer = empty((chunks[0].stop, v), x.dtype)
         for chunk in chunks:
             dlogits = dlogits_of(chunk, dlosses, losses, buffer[: chunk.stop - chunk.start])
-            product(dlogits, weight, out=dx[chunk])  # forward: logits = x W^T
+            product(dlogits, weight, out=dx[chunk])
             product(dlogits.T, rows[chunk], out=dweight, add=chunk.start > 0)
         return dx, dweight
 
-    prepared = gradients if len(chunks) > 1 else partial(dlogits_of, chunks[0])
     waiting = []
     if is_recording() and reduction != "none":
-        waiting.append(prepared(share, losses))
+        waiting.append(gradients(share, losses))
     else:
         for chunk in chunks:
             logits = product(rows[chunk], weight.T)
@@ -137,22 +151,14 @@ def linear_cross_entropy(
 
     def backward(dy):
         unused = np.empty_like(losses)
-        if reduction == "none":
-            dx, dweight = gradients(dy.reshape(-1), unused)
-        elif not np.isfinite(dy):  # as in cross_entropy
-            dx, dweight = gradients(dy * share, unused)
+        if reduction == "none" or not np.isfinite(dy):  # as in cross_entropy
+            dx, dweight = gradients(dy.reshape(-1) * share, unused)
         else:
-            ready = waiting.pop() if waiting else prepared(share, unused)
-            if len(chunks) > 1:
-                dx, dweight = (_scaled(gradient, dy) for gradient in ready)
-            else:
-                dlogits = _scaled(ready, dy)
-                dx, dweight = product(dlogits, weight), product(dlogits.T, rows)
+            ready = waiting.pop() if waiting else gradients(share, unused)
+            dx, dweight = (_scaled(gradient, dy) for gradient in ready)
         return dx.reshape(x.shape), dweight, None
 
-    if reduction == "none":
-        return losses.reshape(shape), backward
-    return _reduced(losses, reduction, n), backward
+    return result(), backward
 
 
 def _chunks(n: int, bytes_a_row: int) -> list[slice]:
