@@ -13,6 +13,7 @@ from scratchgrad.kernels.indexing import add_rows
 from scratchgrad.kernels.jit import prepare_helpers
 from scratchgrad.kernels.matmul import FEW, matmul
 from scratchgrad.kernels.norm import layer_norm, layer_norm_backward
+from scratchgrad.kernels.random import dropout
 from scratchgrad.kernels.reduction import column_sums
 
 
@@ -29,6 +30,7 @@ def _calls(dtype: np.dtype) -> list[tuple[str, Callable[[], object]]]:
         ("layer_norm", lambda: layer_norm(x, None, None, 1e-5)),
         ("attention", lambda: attention(heads, heads, heads, None, True, 1.0)),
         ("gelu", lambda: gelu(x, "tanh")),
+        ("dropout", lambda: dropout(x, 0.5, 0)),
         ("cross_entropy", lambda: cross_entropy(x, id0, -1, 0.0)),
         ("gelu_backward", lambda: gelu_backward(x, x, "tanh")),
         ("attend_to_cache", lambda: attend_to_cache(x[None].repeat(3, 2), heads, heads, 1, 1, 1.0)),
