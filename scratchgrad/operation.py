@@ -6,9 +6,10 @@ unwrapping Tensors, keeping dtypes, naming the operation in errors, watching mem
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ OPS: dict[str, Op] = {}
 """The op table: every operation of the package, so that tests can demand a proof of each."""
 
 _result_class: type[Variable] = Variable
+_wrap: Callable[[Op], Callable[..., Any]] | None = None
 
 
 def result_class(cls: type[Variable]) -> type[Variable]:
@@ -114,7 +116,8 @@ def _apply(op: Op, inputs: Sequence[Any], rest: tuple[Any, ...], settings: dict[
     if op.guarded:
         arrays = [read_only(a) if isinstance(a, np.ndarray) else a for a in arrays]
     try:
-        returned = op.function(*arrays, *rest, **settings)
+        function = op.function if _wrap is None else _wrap(op)
+        returned = function(*arrays, *rest, **settings)
     except ScratchgradError:
         raise
     except (ValueError, IndexError, TypeError) as error:
@@ -146,6 +149,21 @@ def _apply(op: Op, inputs: Sequence[Any], rest: tuple[Any, ...], settings: dict[
             if result._array.dtype.kind == "f":
                 result._node, result._output, result._requires_grad = node, i, True
     return tuple(results) if several else results[0]
+
+
+@contextlib.contextmanager
+def observe(wrap: Callable[[Op], Callable[..., Any]]) -> Iterator[None]:
+    """Within the block, run wrap(op) where an operation's own function would run.
+
+    What it returns takes the same arrays and settings and must return the same value; the
+    backward it returns may be a wrapped one too. So time is measured, and nothing else changed.
+    """
+    global _wrap
+    before, _wrap = _wrap, wrap
+    try:
+        yield
+    finally:
+        _wrap = before
 
 
 def _is_backward(backward: Any) -> bool:

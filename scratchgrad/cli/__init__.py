@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from scratchgrad import __version__
-from scratchgrad.cli import gradcheck, sample, train
+from scratchgrad.cli import bench, gradcheck, sample, train
 from scratchgrad.errors import ScratchgradError
 
 MISTAKE, INTERRUPTED, PIPE_CLOSED = 2, 130, 141
@@ -47,7 +47,7 @@ def make_parser() -> Parser:
     commands = parser.add_subparsers(
         title="commands", dest="command", metavar="COMMAND", required=True, parser_class=Parser
     )
-    for command in (train, sample, gradcheck):
+    for command in (train, sample, gradcheck, bench):
         command.add_parser(commands)
     return parser
 

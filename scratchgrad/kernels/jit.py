@@ -17,6 +17,7 @@ import hashlib
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -42,9 +43,13 @@ __all__ = [
     "EXACT",
     "FAST",
     "cache_folder",
+    "compiles",
+    "damaged",
     "device",
     "get_threads",
+    "host",
     "kernel",
+    "observe",
     "on_compile",
     "overload",
     "plain",
@@ -61,6 +66,17 @@ EXACT = frozenset({"contract"})  # where the order of operations is the point, a
 
 
 _COMMON = {"error_model": "numpy", "no_cfunc_wrapper": True}  # no C program calls these
+
+
+def compiles() -> bool:
+    """Whether kernels are compiled: not with NUMBA_DISABLE_JIT=1."""
+    return not _config.DISABLE_JIT
+
+
+def host() -> tuple[str, list[str]]:
+    """LLVM's name for this processor, and the features of it that compiled code may use."""
+    features = llvmlite.binding.get_host_cpu_features()
+    return llvmlite.binding.get_host_cpu_name(), sorted(f for f, there in features.items() if there)
 
 
 def device(function: Callable[..., Any]) -> Any:
@@ -125,6 +141,7 @@ def routine(function: Callable[..., Any]) -> Any:
 # -- kernels -----------------------------------------------------------------------------------
 
 _listeners: list[Callable[[str], None]] = []
+_observers: list[Callable[[str, tuple[Any, ...], float], None]] = []
 
 # Roughly in multiplications: below the first, telling a thread takes longer than the work; above
 # the second there are several pieces for each thread, so that none waits long for the last.
@@ -175,6 +192,7 @@ class Kernel:
         self.__name__ = function.__name__
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
+        self.name = f"{function.__module__.rpartition('.')[2]}.{function.__name__.lstrip('_')}"
         part = _njit(function, fastmath=set(fastmath), pipeline_class=_Distinct, **_COMMON)
 
         def shared(board, start, stop, size, threads, *args):
@@ -182,11 +200,20 @@ class Kernel:
 
         self.compiled = _njit(shared, nogil=True, **_COMMON)
         if not _config.DISABLE_JIT:
-            module = function.__module__.rpartition(".")[2]
-            self.compiled._cache = _Cache(f"{module}.{function.__name__.lstrip('_')}")
+            self.compiled._cache = _Cache(self.name)
 
     def __call__(self, units: int, *args: Any, work: int) -> None:
         """Do all the units, on several threads if work, about the multiplications, is worth it."""
+        if not _observers:
+            self._run(units, args, work)
+            return
+        began = time.perf_counter()
+        self._run(units, args, work)
+        seconds = time.perf_counter() - began
+        for observer in _observers:
+            observer(self.name, args, seconds)
+
+    def _run(self, units: int, args: tuple[Any, ...], work: int) -> None:
         n = min(threads.get_threads(), units)
         if _config.DISABLE_JIT or n < 2 or work < SHARED_WORK or not threads.borrow(_serve):
             self.part(0, units, *args)
@@ -221,6 +248,16 @@ def on_compile(callback: Callable[[str], None]) -> Iterator[None]:
         yield
     finally:
         _listeners.remove(callback)
+
+
+@contextlib.contextmanager
+def observe(callback: Callable[[str, tuple[Any, ...], float], None]) -> Iterator[None]:
+    """Within the block, call callback(name, arguments, seconds) after each call of a kernel."""
+    _observers.append(callback)
+    try:
+        yield
+    finally:
+        _observers.remove(callback)
 
 
 # -- the cache ---------------------------------------------------------------------------------
@@ -266,6 +303,11 @@ def _state() -> str:
     return state.hexdigest()[:20]
 
 
+def damaged(entry: bytes) -> bool:
+    """Whether the bytes of a cache entry are not those that were written."""
+    return hashlib.sha256(entry[32:]).digest() != entry[:32]
+
+
 class _Cache(NullCache):
     """What Numba asks for before it compiles one kernel, and gives after it did.
 
@@ -290,7 +332,7 @@ class _Cache(NullCache):
         try:
             if path is not None and path.exists():
                 entry = path.read_bytes()
-                if hashlib.sha256(entry[32:]).digest() == entry[:32]:
+                if not damaged(entry):
                     return CompileResult._rebuild(target_context, *cloudpickle.loads(entry[32:]))
         except Exception:  # damaged or foreign: the reason does not matter
             pass

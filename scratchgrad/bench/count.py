@@ -1,0 +1,167 @@
+"""How many floating-point operations and bytes a piece of work takes at least.
+
+A multiplication and an addition are two operations; exp, erf, tanh, a root and a division count
+as one each, for what matters is on which side of the roofline an operation lies. Bytes are each
+array read once and written once: what would pass over the memory bus if the caches held nothing
+beforehand and forgot nothing meanwhile.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from scratchgrad.bench.spec import Preset
+
+# Operations of an operation's backward: one number for all inputs, or one for each of them.
+Backward = float | tuple[float, ...]
+
+
+def pairs(T: int, S: int, is_causal: bool) -> int:
+    """How many scores of T queries and S keys are looked at.
+
+    >>> pairs(3, 3, True), pairs(3, 2, True), pairs(3, 2, False)
+    (6, 5, 6)
+    """
+    if not is_causal:
+        return T * S
+    short = min(T, S)
+    return short * (short + 1) // 2 + (T - short) * S
+
+
+def _linear(arrays: Sequence[Any], value: Any, settings: Any) -> tuple[float, Backward]:
+    x, weight = arrays[:2]
+    products = 2.0 * x.size * weight.shape[0]  # rows x in x out
+    bias = float(value.size) if len(arrays) > 2 and arrays[2] is not None else 0.0
+    return products + bias, (products, products, bias)
+
+
+def _matmul(arrays: Sequence[Any], value: Any, settings: Any) -> tuple[float, Backward]:
+    products = 2.0 * value.size * arrays[0].shape[-1]
+    return products, (products, products)
+
+
+def attention_flops(
+    q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...], is_causal: bool
+) -> tuple[float, float]:
+    """The products of attention: two forward, and five backward, one of which is done again."""
+    B, H, T, D = q
+    seen = 2.0 * B * H * pairs(T, k[-2], is_causal)
+    return seen * (D + v[-1]), seen * (3 * D + 2 * v[-1])
+
+
+def _attention(arrays: Sequence[Any], value: Any, settings: Any) -> tuple[float, Backward]:
+    q, k, v = (x.shape for x in arrays[:3])
+    return attention_flops(q, k, v, settings.get("is_causal", False))
+
+
+def _each(forward: float, backward: float) -> Any:
+    """So many operations for each element of the first input."""
+
+    def count(arrays: Sequence[Any], value: Any, settings: Any) -> tuple[float, Backward]:
+        return forward * arrays[0].size, backward * arrays[0].size
+
+    return count
+
+
+def _per_result(forward: float, backward: float) -> Any:
+    """So many operations for each element of the result."""
+
+    def count(arrays: Sequence[Any], value: Any, settings: Any) -> tuple[float, Backward]:
+        return forward * value.size, backward * value.size
+
+    return count
+
+
+Count = Callable[[Sequence[Any], Any, dict[str, Any]], tuple[float, Backward]]
+
+# Forward and backward operations an element, as the formulas in kernels/reference.py have them.
+OPERATIONS: dict[str, Count] = {
+    "linear": _linear,
+    "matmul": _matmul,
+    "attention": _attention,
+    "layer_norm": _each(7, 13),
+    "rms_norm": _each(5, 9),
+    "gelu": _each(5, 8),
+    "silu": _each(3, 6),
+    "softmax": _each(4, 4),
+    "log_softmax": _each(5, 4),
+    "cross_entropy": _each(4, 3),
+    "add": _per_result(1, 0),
+    "multiply": _per_result(1, 2),
+    "dropout": _each(1, 1),
+    "embedding": _per_result(0, 1),
+    **{
+        name: _each(0, 0)
+        for name in ("getitem", "split", "reshape", "swapaxes", "permute_dims", "expand_dims")
+    },
+}
+
+
+# Kernels that are called outside any operation: operations and array passes an element.
+UPDATES = {"adamw.adamw_step": (14.0, 7.0), "adamw.sum_of_squares": (2.0, 1.0)}
+
+
+def nbytes(arrays: Sequence[Any]) -> int:
+    """The bytes of the arrays among these, each array once."""
+    return sum({id(a): a.nbytes for a in arrays if isinstance(a, np.ndarray)}.values())
+
+
+def forward_bytes(name: str, arrays: Sequence[Any], value: Any) -> int:
+    """Bytes that an operation reads and writes; none if its value is a view of its input."""
+    values = list(value) if isinstance(value, tuple) else [value]
+    inputs = [a for a in arrays if isinstance(a, np.ndarray)]
+    if all(np.may_share_memory(v, a) for v in values for a in inputs[:1]):
+        return 0
+    if name == "embedding":  # of the table only the rows that are asked for
+        return nbytes(inputs[:1]) + 2 * nbytes(values)
+    return nbytes(inputs) + nbytes(values)
+
+
+def captured(backward: Any, depth: int = 3) -> list[np.ndarray]:
+    """The arrays that a backward function holds on to."""
+    found = []
+    for cell in getattr(backward, "__closure__", None) or ():
+        try:
+            content = cell.cell_contents
+        except ValueError:  # a name that is not bound yet
+            continue
+        for item in content if isinstance(content, tuple | list) else (content,):
+            if isinstance(item, np.ndarray):
+                found.append(item)
+            elif callable(item) and depth:
+                found += captured(item, depth - 1)
+    return found
+
+
+def model_flops(preset: Preset) -> float:
+    """The operations of a training step's products that the model asks for.
+
+    6 N tokens, N the weights of all matrices that multiply (the token table as the head, not as a
+    table; no biases, gains or positions): 2 forward, 4 backward. To it, attention's two products
+    forward and four backward over the pairs on and below the diagonal. What an implementation
+    does twice to save memory counts once.
+    """
+    p = preset
+    weights = p.n_layer * 12 * p.n_embd**2 + p.vocab_size * p.n_embd
+    seen = p.n_layer * p.batch_size * pairs(p.block_size, p.block_size, True)
+    return 6.0 * weights * p.tokens + 12.0 * seen * p.n_embd
+
+
+def bound(flops: float, moved: float, peak: float, bandwidth: float) -> tuple[float, str]:
+    """The least seconds by the roofline, and which of its two sides says so.
+
+    >>> bound(2e9, 1e6, 1e9, 1e6), bound(1e9, 4e6, 1e9, 1e6)
+    ((2.0, 'compute'), (4.0, 'memory'))
+    """
+    by_compute, by_memory = flops / peak, moved / bandwidth
+    side = "compute" if by_compute >= by_memory else "memory"
+    return max(by_compute, by_memory), side
+
+
+def product_flops(shape: tuple[int, ...]) -> float:
+    """2 M K N."""
+    return 2.0 * math.prod(shape)

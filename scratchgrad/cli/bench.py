@@ -1,0 +1,194 @@
+"""``scratchgrad bench``: the machine's limits, kernels and training steps against them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from scratchgrad.errors import ConfigError
+
+DIFFER = 1  # exit code: the two sides of a comparison did not compute the same
+
+# Repeated here, for --help must not import what knows them; a test holds them together.
+KERNELS = (
+    "matmul", "attention", "loss", "activation", "norm", "softmax", "optimiser", "embedding"
+)  # fmt: skip
+PARTS = ("peak", *KERNELS, "step", "memory")
+STEPS = ("char", "baby", "gpt2")
+RIVALS = ("torch", "numpy")
+
+_EPILOG = """\
+examples:
+  scratchgrad bench                             all parts; steps of the preset baby
+  scratchgrad bench matmul attention            these kernels only
+  scratchgrad bench step --preset gpt2          a step of GPT-2 124M taken apart (2 GB)
+  scratchgrad bench --json - --quick            for a program that keeps watch
+  scratchgrad bench --roofline roofline.png
+  scratchgrad bench --vs torch                  against PyTorch, in turn (minutes)
+  scratchgrad bench --vs numpy matmul           products against NumPy's BLAS
+
+presets: char, 65 ids, context 64, 4 layers, 4 heads, 128 channels, batch 12; baby, 65, 256, 6, 6,
+384, 4; gpt2, 50257, 256, 12, 12, 768, 1. docs/bench.md says what each figure means.
+exit codes: 0 done, 1 a rival's results differ from ours, 2 a mistake in what was asked."""
+
+
+def add_parser(commands: Any) -> None:
+    """Describe the command's options."""
+    parser = commands.add_parser(
+        "bench",
+        help="measure kernels and training steps, against the machine or a rival",
+        description="Time kernels and training steps, and hold them against what is possible.",
+        epilog=_EPILOG,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all)"
+    )
+    parser.add_argument(
+        "--preset",
+        action="append",
+        choices=STEPS,
+        help="training step, may be repeated (default: baby; with --quick char; with --vs all)",
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "float64"),
+        default="float32",
+        help="of the kernels (default: float32)",
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="processor threads (default: all)")
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer runs, and no long ones (default: thorough)"
+    )
+    parser.add_argument("--vs", choices=RIVALS, help="run the same work by a rival, in turn")
+    parser.add_argument(
+        "--no-compile", action="store_true", help="--vs torch: eager only (default: both)"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the figures; - for stdout only")
+    parser.add_argument("--roofline", metavar="FILE.png", help="draw the roofline")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, print, return the exit code."""
+    import difflib
+
+    for part in arguments.parts:
+        if part not in PARTS:
+            near = difflib.get_close_matches(part, PARTS, 1) or [", ".join(PARTS)]
+            raise ConfigError(f"no part is called {part!r}; is it {near[0]}?")
+    if arguments.roofline and arguments.vs:
+        raise ConfigError("--roofline: goes with our own figures, not with --vs")
+    if arguments.no_compile and arguments.vs != "torch":
+        raise ConfigError("--no-compile: goes with --vs torch")
+    for path in (arguments.json, arguments.roofline):
+        if path and path != "-" and not Path(path).absolute().parent.is_dir():
+            raise ConfigError(f"{path}: its folder does not exist")
+    if arguments.roofline and not arguments.roofline.lower().endswith(".png"):
+        raise ConfigError(
+            f"--roofline: expected a name that ends in .png, got {arguments.roofline}"
+        )
+
+    from scratchgrad.bench import machine
+    from scratchgrad.kernels import jit
+
+    if not jit.compiles():
+        raise ConfigError("kernels are interpreted: unset NUMBA_DISABLE_JIT to measure them")
+    if arguments.threads is not None:
+        jit.set_threads(arguments.threads)
+    report: dict[str, Any] = {"schema": 1, "machine": machine.facts()}
+    say = _Printer(quiet=arguments.json == "-")
+    say(machine.heading(report["machine"]))
+    code = (_versus if arguments.vs else _measure)(arguments, report, say)
+    if arguments.json == "-":
+        print(json.dumps(report, indent=2))
+    elif arguments.json:
+        Path(arguments.json).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return code
+
+
+class _Printer:
+    """Sections to stdout as they are ready; to a terminal also what is being done."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._live = sys.stderr.isatty()
+
+    def __call__(self, text: str) -> None:
+        self.doing("")
+        if not self._quiet:
+            print(text, flush=True)
+
+    def doing(self, what: str) -> None:
+        """Show this until the next section is ready."""
+        if self._live:
+            print(f"\r\x1b[K{what[:78]}", end="", file=sys.stderr, flush=True)
+
+
+def _measure(arguments: argparse.Namespace, report: dict[str, Any], say: _Printer) -> int:
+    from scratchgrad.bench import kernels, machine, memory, steps, tables
+    from scratchgrad.kernels.threads import get_threads
+
+    parts, quick = arguments.parts or PARTS, arguments.quick
+    presets = list(dict.fromkeys(arguments.preset or (["char"] if quick else ["baby"])))
+    say.doing("the machine's limits")
+    roofs = report["roofs"] = machine.roofs(quick)
+    say(tables.limits(roofs))
+
+    measured = []
+    for work in kernels.table():
+        if work.part in parts and not (quick and work.heavy):
+            say.doing(f"{work.name} {work.size}")
+            seconds = 0.03 if quick else 0.3
+            measured.append(kernels.measure(work, arguments.dtype, roofs, seconds))
+    report["kernels"] = [one.record() for one in measured]
+    if report["kernels"]:
+        say("\n" + tables.kernels(report["kernels"]))
+
+    report["steps"], report["memory"] = [], []
+    for preset in presets if "step" in parts else []:
+        say.doing(f"training steps, {preset}")
+        report["steps"].append(steps.take_apart(preset, roofs, quick).record())
+        say("\n" + tables.step(report["steps"][-1]))
+    for preset in presets if "memory" in parts else []:
+        say.doing(f"memory of a step, {preset}")
+        report["memory"].append(memory.measure_apart(preset, get_threads()))
+        say("\n" + tables.memory(report["memory"][-1]))
+    if arguments.roofline:
+        from scratchgrad.bench.roofline import draw
+
+        draw(report, arguments.roofline)
+        say(f"\nroofline: {arguments.roofline}")
+    return 0
+
+
+def _versus(arguments: argparse.Namespace, report: dict[str, Any], say: _Printer) -> int:
+    from scratchgrad.bench import tables, versus
+    from scratchgrad.kernels.threads import get_threads
+
+    rival, threads, quick = arguments.vs, get_threads(), arguments.quick
+    presets = list(dict.fromkeys(arguments.preset or (["char"] if quick else STEPS)))
+    works = versus.works(rival, arguments.parts, presets)
+    memory = rival == "torch" and (not arguments.parts or "memory" in arguments.parts)
+    if not works and not memory:
+        have = ", ".join(dict.fromkeys(work["part"] for work in versus.works(rival, (), presets)))
+        raise ConfigError(f"nothing of this is compared with {rival}; what is: {have}")
+    report["compared"], report["compared_memory"] = [], []
+    with versus.our_side(threads) as ours, versus.rival_side(rival, threads) as other:
+        report["rival"] = other.about
+        rounds = 3 if quick else versus.ROUNDS
+        say(f"against {other.about}; {rounds} rounds in turn, each side in a process of its own")
+        for work in works:
+            say.doing(work["label"])
+            work["compile"] = not arguments.no_compile
+            work["seconds"] /= 5 if quick else 1
+            report["compared"].append(versus.compare(ours, other, work, rounds=rounds).record())
+    if report["compared"]:
+        say("\n" + tables.compared(report["compared"], rival))
+    for preset in presets if memory else []:
+        say.doing(f"memory of a step, {preset}")
+        report["compared_memory"].append(versus.compare_memory(rival, preset, threads))
+        say(tables.compared_memory(report["compared_memory"][-1], rival))
+    return 0 if all(record["agree"] for record in report["compared"]) else DIFFER
