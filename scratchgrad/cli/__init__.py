@@ -2,8 +2,8 @@
 
 A command's module imports nothing slow at its top, so that ``--help`` answers at once. Each has
 ``add_parser(commands)``, which describes its options, and ``run(arguments)``, which returns the
-exit code. Exit codes: 0 done, 1 a gradient is wrong, 2 a mistake of the user's, 130 stopped by
-Ctrl-C, 141 the reader of the output went away.
+exit code. Exit codes: 0 done, 1 a gradient or a kernel is wrong, 2 a mistake of the user's, 130
+stopped by Ctrl-C, 141 the reader of the output went away.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from scratchgrad import __version__
-from scratchgrad.cli import bench, gradcheck, sample, train
+from scratchgrad.cli import bench, doctor, gradcheck, sample, train
 from scratchgrad.errors import ScratchgradError
 
 MISTAKE, INTERRUPTED, PIPE_CLOSED = 2, 130, 141
@@ -47,7 +47,7 @@ def make_parser() -> Parser:
     commands = parser.add_subparsers(
         title="commands", dest="command", metavar="COMMAND", required=True, parser_class=Parser
     )
-    for command in (train, sample, gradcheck, bench):
+    for command in (train, sample, gradcheck, bench, doctor):
         command.add_parser(commands)
     return parser
 

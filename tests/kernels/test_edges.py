@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from scratchgrad import kernels
+from scratchgrad.cases.kernels import assert_close
 from scratchgrad.errors import ShapeError
 from scratchgrad.kernels import reference
 from scratchgrad.kernels.adamw import CHUNK, adamw_step, sum_of_squares
@@ -16,7 +17,6 @@ from scratchgrad.kernels.cross_entropy import (
 )
 from scratchgrad.kernels.indexing import add_rows
 from scratchgrad.kernels.norm import layer_norm, rms_norm
-from tests.kernels.cases import assert_close
 
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 

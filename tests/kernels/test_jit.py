@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scratchgrad.cases.kernels import CASES
 from scratchgrad.kernels import jit, softmax
 from scratchgrad.kernels.warm_up import warm_up
-from tests.kernels.cases import CASES
 
 ROOT = Path(__file__).parents[2]
 
@@ -139,7 +139,7 @@ def test_warm_up_counts_what_it_compiles():
 WITHOUT_JIT = """
 import numpy as np
 from scratchgrad.kernels import reference
-from tests.kernels.cases import CASES, assert_close
+from scratchgrad.cases.kernels import CASES, assert_close
 for case in CASES:
     for dtype in ("float32", "float64"):
         args = case.make(np.random.default_rng(1), dtype, [2, 3, 4, 5, 3])

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scratchgrad import kernels
+from scratchgrad.cases.kernels import CASES, assert_close
 from scratchgrad.kernels import reference
-from tests.kernels.cases import CASES, assert_close
 
 SIZES = st.lists(st.integers(0, 9) | st.sampled_from([1, 64, 70]), min_size=5, max_size=5)
 
@@ -64,6 +64,12 @@ def test_kernel_equals_reference(case, sizes, dtype, seed, layouts):
             assert g.flags.c_contiguous
             assert g.flags.writeable
             assert np.isrealobj(g)
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.in_place], ids=str)
+def test_a_kernel_that_works_in_place_returns_nothing(case, rng):
+    args = case.make(rng, "float32", [3, 4, 5, 6, 7])
+    assert getattr(case.module, case.name)(*args) is None
 
 
 def test_add_rows_into_a_strided_table(rng):

@@ -10,11 +10,11 @@ import numba
 import numpy as np
 import pytest
 
+from scratchgrad.cases.kernels import CASES
 from scratchgrad.errors import ConfigError
 from scratchgrad.kernels import jit, threads
 from scratchgrad.kernels.board import look, new_board
 from scratchgrad.kernels.jit import kernel
-from tests.kernels.cases import CASES
 
 
 @pytest.fixture(autouse=True)

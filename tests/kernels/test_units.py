@@ -7,11 +7,11 @@ with the kernels interpreted too, at sizes that just exceed one unit.
 import numpy as np
 import pytest
 
+from scratchgrad.cases.kernels import CASES, assert_close
 from scratchgrad.kernels import reference, simd
 from scratchgrad.kernels.jit import Kernel
 from scratchgrad.kernels.matmul import DEPTH, FEW, PANELS, _blocks, linear, matmul
 from scratchgrad.kernels.simd import ROWS
-from tests.kernels.cases import CASES, assert_close
 
 SIZES = {  # the rest: [3, 3, 3, 3, 3]
     "matmul": [2, 2, 35, 3, 514],
