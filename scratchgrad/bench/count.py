@@ -8,8 +8,9 @@ beforehand and forgot nothing meanwhile.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,25 @@ def _attention(arrays: Sequence[Any], value: Any, settings: Any) -> tuple[float,
     return attention_flops(q, k, v, settings.get("is_causal", False))
 
 
+def _causal_self_attention(
+    arrays: Sequence[Any], value: Any, settings: Any
+) -> tuple[float, Backward]:
+    B, T, _ = arrays[0].shape
+    heads = settings["heads"][0]
+    shape = B, heads, T, value.shape[-1] // heads
+    return attention_flops(shape, shape, shape, True)
+
+
+def _linear_cross_entropy(
+    arrays: Sequence[Any], value: Any, settings: Any
+) -> tuple[float, Backward]:
+    """Where the logits come in chunks, the backward's products are made in the forward."""
+    x, weight = arrays[:2]
+    products = 2.0 * x.size * weight.shape[0]
+    logits = x.size // x.shape[-1] * weight.shape[0]
+    return products + 4.0 * logits, 2 * products + 3.0 * logits
+
+
 def _each(forward: float, backward: float) -> Any:
     """So many operations for each element of the first input."""
 
@@ -82,7 +102,9 @@ Count = Callable[[Sequence[Any], Any, dict[str, Any]], tuple[float, Backward]]
 OPERATIONS: dict[str, Count] = {
     "linear": _linear,
     "matmul": _matmul,
+    "linear_cross_entropy": _linear_cross_entropy,
     "attention": _attention,
+    "causal_self_attention": _causal_self_attention,
     "layer_norm": _each(7, 13),
     "rms_norm": _each(5, 9),
     "gelu": _each(5, 8),
@@ -124,17 +146,23 @@ def forward_bytes(name: str, arrays: Sequence[Any], value: Any) -> int:
 def captured(backward: Any, depth: int = 3) -> list[np.ndarray]:
     """The arrays that a backward function holds on to."""
     found = []
-    for cell in getattr(backward, "__closure__", None) or ():
-        try:
-            content = cell.cell_contents
-        except ValueError:  # a name that is not bound yet
-            continue
-        for item in content if isinstance(content, tuple | list) else (content,):
-            if isinstance(item, np.ndarray):
-                found.append(item)
-            elif callable(item) and depth:
-                found += captured(item, depth - 1)
+    for item in _contents(backward):
+        if isinstance(item, np.ndarray):
+            found.append(item)
+        elif callable(item) and depth:
+            found += captured(item, depth - 1)
     return found
+
+
+def _contents(function: Any) -> Iterator[Any]:
+    """What a function holds: the cells of its closure, or, of an object round one, its parts."""
+    held = [getattr(function, name, None) for name in ("func", "function")]
+    held += getattr(function, "args", None) or ()
+    for cell in getattr(function, "__closure__", None) or ():
+        with contextlib.suppress(ValueError):  # a name that is not bound yet
+            held.append(cell.cell_contents)
+    for item in held:
+        yield from item if isinstance(item, tuple | list) else (item,)
 
 
 def model_flops(preset: Preset) -> float:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from scratchgrad.autograd import no_grad
 from scratchgrad.bench import spec
 from scratchgrad.bench.count import attention_flops, bound, product_flops
 from scratchgrad.bench.timing import Timing, timed
@@ -19,12 +20,13 @@ from scratchgrad.kernels import (
     activation,
     adamw,
     attention,
-    cross_entropy,
     indexing,
     norm,
     softmax,
 )
 from scratchgrad.kernels.matmul import matmul
+from scratchgrad.nn.functional import cross_entropy
+from scratchgrad.tensor import tensor
 
 Call = Callable[[], object]
 
@@ -143,25 +145,32 @@ def _attentions() -> Iterator[Work]:
 
 
 def _losses() -> Iterator[Work]:
+    """The operations, not the kernels: how loss and gradient share a pass is their affair."""
     N, V = spec.LOGITS
 
-    def inputs(dtype: Any) -> tuple[Any, Any]:
-        return spec.draw("logits", N, V, dtype=dtype), spec.draw_ids("targets", V, N)
-
     def forward(dtype: Any) -> Call:
-        logits, targets = inputs(dtype)
-        return lambda: cross_entropy.cross_entropy(logits, targets, -100, 0.0)
+        logits, targets = spec.draw("logits", N, V, dtype=dtype), spec.draw_ids("targets", V, N)
 
-    def backward(dtype: Any) -> Call:
-        logits, targets = inputs(dtype)
-        _, lse = cross_entropy.cross_entropy(logits, targets, -100, 0.0)
-        dlosses = np.full(N, 1 / N, dtype)
-        gradient = cross_entropy.cross_entropy_backward
-        return lambda: gradient(dlosses, logits, targets, lse, -100, 0.0)
+        def run() -> Any:
+            with no_grad():
+                return cross_entropy(logits, targets).data
+
+        return run
+
+    def both(dtype: Any) -> Call:
+        logits = tensor(spec.draw("logits", N, V, dtype=dtype), requires_grad=True)
+        targets = spec.draw_ids("targets", V, N)
+
+        def run() -> Any:
+            logits.grad = None
+            cross_entropy(logits, targets).backward()
+            return logits.grad
+
+        return run
 
     size, n = f"{N}x{V}", N * V
     yield Work("loss", "cross_entropy", size, 4 * n, n, forward, True)
-    yield Work("loss", "cross_entropy backward", size, 3 * n, 2 * n, backward, True)
+    yield Work("loss", "cross_entropy with gradient", size, 7 * n, 2 * n, both, True)
 
 
 def _elementwise() -> Iterator[Work]:

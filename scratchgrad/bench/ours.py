@@ -90,10 +90,11 @@ def _adamw(work: dict[str, Any]) -> Made:
     parameters = dict(model.named_parameters())
     for name, p in parameters.items():
         p.writable()[...] = spec.weights(name, p.shape)
-        p.grad = spec.draw(f"d {name}", *p.shape)
     optimizer = AdamW(
         parameters.values(), spec.LR, spec.BETAS, spec.EPS, weight_decay=spec.WEIGHT_DECAY
     )
+    for name, p in parameters.items():  # by a backward, so that each lies where it does in training
+        (p * spec.draw(f"d {name}", *p.shape)).sum().backward()
     optimizer.step()
     return Made({VARIANT: optimizer.step}, float(parameters["wte.weight"].data[0, 0]))
 

@@ -1,5 +1,7 @@
 """Operations and bytes, against counts by hand."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,19 @@ def test_attention():
     assert counted("attention", (q, k, v), None, is_causal=False)[0] == 2 * 4 * 9 * 22
 
 
+def test_attention_of_a_fused_projection():
+    q = zeros(2, 4, 3, 5)
+    wanted = counted("attention", (q, q, q, None), None, is_causal=True)
+    fused = counted("causal_self_attention", (zeros(2, 3, 60),), zeros(2, 3, 20), heads=(4, 4))
+    assert fused == wanted
+
+
+def test_head_and_loss():
+    forward, backward = counted("linear_cross_entropy", (zeros(2, 3, 4), zeros(7, 4)), zeros())
+    assert forward == 2 * 6 * 4 * 7 + 4 * 42
+    assert backward == 4 * 6 * 4 * 7 + 3 * 42
+
+
 def test_elementwise():
     assert counted("layer_norm", (zeros(3, 4),), zeros(3, 4)) == (84, 156)
     assert counted("add", (zeros(3, 4), zeros(4)), zeros(3, 4)) == (12, 0)
@@ -75,6 +90,7 @@ def test_what_a_backward_captures():
     pair = (z, "a word")
     assert {id(a) for a in count.captured(backward)} == {id(x), id(y), id(z)}
     assert count.captured(len) == []
+    assert count.captured(functools.partial(len, x)) == [x]
 
 
 def test_model_flops_by_hand():
