@@ -77,7 +77,7 @@ def register_peak(dtype: Any = np.float32, seconds: float = 0.2) -> float:
     while True:  # launching the threads must not count
         began = time.perf_counter()
         limits.tiles(kind, repeats)
-        if time.perf_counter() - began > 0.005 or not jit.compiles():
+        if time.perf_counter() - began > 0.02 or not jit.compiles():
             break
         repeats *= 2
     flops = limits.tiles(kind, repeats)[1]

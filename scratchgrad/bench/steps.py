@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from scratchgrad import operation
-from scratchgrad.autograd import Op
+from scratchgrad.operation import Op
 from scratchgrad.bench import count, spec
 from scratchgrad.bench.timing import Timing, no_garbage_collection, summarise
 from scratchgrad.gpt import GPT, GPTConfig
