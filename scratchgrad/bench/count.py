@@ -109,6 +109,7 @@ OPERATIONS: dict[str, Count] = {
     "rms_norm": _each(5, 9),
     "gelu": _each(5, 8),
     "silu": _each(3, 6),
+    "swiglu": _per_result(4, 9),
     "softmax": _each(4, 4),
     "log_softmax": _each(5, 4),
     "cross_entropy": _each(4, 3),

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from scratchgrad import operation
-from scratchgrad.operation import Op
 from scratchgrad.bench import count, spec
 from scratchgrad.bench.timing import Timing, no_garbage_collection, summarise
 from scratchgrad.gpt import GPT, GPTConfig
 from scratchgrad.kernels import jit
+from scratchgrad.operation import Op
 from scratchgrad.train.config import TrainConfig
 from scratchgrad.train.trainer import Trainer
 
