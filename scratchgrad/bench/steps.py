@@ -175,8 +175,17 @@ class Apart:
     timing: Timing
     recorded: float
     rows: list[Row]
-    peak: float
-    bandwidth: float
+    roofs: dict[str, Any]
+
+    @property
+    def peak(self) -> float:
+        """The matmul peak in float32, in FLOP/s."""
+        return float(self.roofs["matmul"]["float32"]["flops"])
+
+    @property
+    def bandwidth(self) -> float:
+        """Bytes a second."""
+        return float(self.roofs["bandwidth"])
 
     @property
     def model_flops(self) -> float:
@@ -270,5 +279,4 @@ def take_apart(preset: str, roofs: dict[str, Any], quick: bool = False) -> Apart
     rows = list(recorder.rows.values())
     rest = Row(REST, "engine")
     rest.add(max(total - sum(row.seconds for row in rows), 0.0), 0.0, 0.0)
-    peak = roofs["matmul"]["float32"]["flops"]
-    return Apart(preset, timing, total, [*rows, rest], peak, roofs["bandwidth"])
+    return Apart(preset, timing, total, [*rows, rest], roofs)

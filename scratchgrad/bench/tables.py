@@ -122,7 +122,8 @@ def step(record: dict[str, Any]) -> str:
             f"{record['tokens_per_second']:,.0f} tokens/s",
             f"model: {record['model_flops'] / 1e9:.2f} GFLOP a step, "
             f"{record['model_flops'] / record['seconds'] / 1e9:.1f} GFLOP/s, "
-            f"{share(record['of_peak'])} of the matmul peak",
+            f"{share(record['of_peak'])} of the matmul peak, "
+            f"{record['model_flops'] / record['seconds'] / record['of_peak'] / 1e9:.0f} GFLOP/s",
             columns(header, rows, left=2),
             f"where the time goes: {parts}; the roofline asks for {share(where['roof'] / total)}",
             f"most is to be gained in {worst['name']} {worst['phase']}: {time_of(lost)}",

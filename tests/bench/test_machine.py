@@ -13,6 +13,15 @@ def test_limits_are_of_a_plausible_size():
     assert 1e8 < machine.bandwidth(seconds=0.002, size=1 << 20) < 1e13
 
 
+def test_the_peak_is_raised_and_never_lowered(monkeypatch):
+    found = iter([5.0, 3.0])
+    monkeypatch.setattr(machine, "matmul_peak", lambda *a: {"flops": next(found), "shape": [7]})
+    roofs = {"matmul": {"float32": {"flops": 4.0, "shape": [1]}}}
+    machine.raise_peak(roofs)
+    machine.raise_peak(roofs)
+    assert roofs == {"matmul": {"float32": {"flops": 5.0, "shape": [7]}}}
+
+
 def test_facts():
     facts = machine.facts()
     assert facts["numpy"] == np.__version__

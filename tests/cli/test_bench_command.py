@@ -31,6 +31,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         "bandwidth": 1e10,
     }
     monkeypatch.setattr(machine, "roofs", lambda quick: json.loads(json.dumps(roofs)))
+    monkeypatch.setattr(machine, "raise_peak", lambda roofs, seconds: None)
 
 
 def report(capsys: Any, *argv: str) -> dict[str, Any]:
