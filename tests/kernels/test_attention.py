@@ -7,6 +7,7 @@ import numba
 import numpy as np
 import pytest
 
+from scratchgrad.cases.kernels import assert_close
 from scratchgrad.kernels import attention as calls
 from scratchgrad.kernels import reference
 from scratchgrad.kernels.attention import (
@@ -17,7 +18,6 @@ from scratchgrad.kernels.attention import (
 )
 from scratchgrad.kernels.attention_blocks import BLOCK
 from scratchgrad.kernels.simd import ROWS
-from tests.kernels.cases import assert_close
 
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 SIZES = [1, ROWS, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 2 * BLOCK + ROWS + 1]
