@@ -71,7 +71,7 @@ def evaluate_loss(
             length = min(plan.length, len(ids) - 1 - int(rows[-1]))
             places = rows[:, None] + np.arange(length)  # (B, T)
             with no_grad():
-                _, loss = model(ids[places].astype(np.int64), ids[places + 1].astype(np.int64))
+                loss = model.loss(ids[places].astype(np.int64), ids[places + 1].astype(np.int64))
             total += float(loss.item()) * places.size
             tokens += places.size
             if progress is not None:

@@ -122,14 +122,26 @@ class GPT(Module):
         -------
         logits (B, T, V), loss () or None
         """
+        logits = self.lm_head(self._stream(ids))  # (B, T, V)
+        loss = None if targets is None else F.cross_entropy(logits, targets)
+        return logits, loss
+
+    def loss(self, ids: Any, targets: Any) -> Any:
+        """The same loss, without the logits: for training.
+
+        They are made and used up some rows at a time, so that with a vocabulary of 50,000 they
+        never exist whole.
+        """
+        return F.linear_cross_entropy(self._stream(ids), self.lm_head.weight, targets)
+
+    def _stream(self, ids: Any) -> Any:
+        """All but the head: ids (B, T) -> (B, T, C)."""
         t = self._check(ids)
         x = self.wte(ids) + self.wpe.weight[:t]  # (B, T, C) + (T, C)
         x = self.drop(x)
         for block in self.h:
             x = block(x)
-        logits = self.lm_head(self.ln_f(x))  # (B, T, V)
-        loss = None if targets is None else F.cross_entropy(logits, targets)
-        return logits, loss
+        return self.ln_f(x)
 
     def new_cache(self, batch: int = 1) -> list[KVCache]:
         """An empty cache a layer, for `next_logits`."""
@@ -172,6 +184,8 @@ class GPT(Module):
 
         So a run that was stopped and resumed drops what it would have dropped.
         """
+        if self.config.dropout == 0:
+            return
         layers = [module for module in self.modules() if isinstance(module, Dropout)]
         for i, layer in enumerate(layers):
             layer.rng = np.random.default_rng([seed, step, micro_step, i])

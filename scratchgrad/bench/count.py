@@ -36,8 +36,9 @@ def pairs(T: int, S: int, is_causal: bool) -> int:
 def _linear(arrays: Sequence[Any], value: Any, settings: Any) -> tuple[float, Backward]:
     x, weight = arrays[:2]
     products = 2.0 * x.size * weight.shape[0]  # rows x in x out
-    bias = float(value.size) if len(arrays) > 2 and arrays[2] is not None else 0.0
-    return products + bias, (products, products, bias)
+    added = [float(value.size) if a is not None else 0.0 for a in arrays[2:]]
+    sums = added[:1]  # of the rows, for the bias; a residual's gradient is dy itself
+    return products + sum(added), (products, products, *sums, *(0.0 for _ in added[1:]))
 
 
 def _matmul(arrays: Sequence[Any], value: Any, settings: Any) -> tuple[float, Backward]:

@@ -137,8 +137,9 @@ def summed(choose: Choices) -> Call:
 def affine(choose: Choices) -> Call:
     n, out = side(choose), side(choose)
     front = shape_of(choose, max_dims=2, max_side=3)
-    x, weight, bias = numbers(choose.rng(), (*front, n), (out, n), (out,))
-    return Call((x, weight, choose.one_of([bias, None])))
+    shapes = (*front, n), (out, n), (out,), (*front, out)
+    x, weight, bias, residual = numbers(choose.rng(), *shapes)
+    return Call((x, weight, choose.one_of([bias, None]), choose.one_of([residual, None])))
 
 
 # --------------------------------------------------------------------------------------- network
@@ -338,7 +339,7 @@ ENTRIES = dict(
         entry(
             "linear",
             affine,
-            lambda x, weight, bias: x @ weight.T + (0 if bias is None else bias),
+            lambda x, weight, *rest: x @ weight.T + sum(r for r in rest if r is not None),
             function=sg.nn.functional.linear,
         ),
         entry(

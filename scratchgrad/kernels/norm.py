@@ -1,5 +1,7 @@
 """Layer norm and RMS norm over the last axis, and their backwards."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,7 +23,7 @@ def _rows(name: str, x: Array, *vectors: Array | None) -> Array:
         raise ShapeError(
             f"{name}: expected x (..., C) and vectors of length C, got {x.shape} and {shapes}"
         )
-    N = int(np.prod(x.shape[:-1]))
+    N = math.prod(x.shape[:-1])
     return plain(x).reshape(N, x.shape[-1])
 
 

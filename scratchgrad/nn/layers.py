@@ -42,8 +42,9 @@ class Linear(Module):
         if bias:
             self.bias = Parameter(rng.uniform(-bound, bound, out_features).astype(np.float32))
 
-    def forward(self, x: Any) -> Any:
-        return F.linear(x, self.weight, self.bias)
+    def forward(self, x: Any, residual: Any = None) -> Any:
+        """With a residual (..., out_features), that is added in the same pass."""
+        return F.linear(x, self.weight, self.bias, residual)
 
     def _settings(self) -> str:
         out_features, in_features = self.weight.shape

@@ -17,6 +17,14 @@ from scratchgrad.nn.layers import Dropout, LayerNorm, Linear
 from scratchgrad.nn.module import Module
 
 
+def _onto(residual: Any, linear: Linear, dropout: Dropout, x: Any) -> Any:
+    """residual + dropout(linear(x)), in one pass over memory where nothing is dropped."""
+    if dropout.training and dropout.p > 0:
+        y = dropout(linear(x))
+        return y if residual is None else residual + y
+    return linear(x, residual)
+
+
 class CausalSelfAttention(Module):
     """Each position looks at itself and all before it: (B, T, C) -> (B, T, C).
 
@@ -43,16 +51,17 @@ class CausalSelfAttention(Module):
         self.attn_dropout = Dropout(dropout)
         self.resid_dropout = Dropout(dropout)
 
-    def forward(self, x: Any, cache: KVCache | None = None) -> Any:
-        """With a cache, x holds the positions after those that it has seen."""
+    def forward(self, x: Any, cache: KVCache | None = None, residual: Any = None) -> Any:
+        """With a cache, x holds the positions after those that it has seen; with a residual
+        (B, T, C), the result is added to it."""
         qkv = self.c_attn(x)  # (B, T, 3 C): the heads of q, of k, of v
         if cache is not None:
-            return self.c_proj(cache.attend(qkv, self.n_head))
+            return self.c_proj(cache.attend(qkv, self.n_head), residual)
         drop = self.attn_dropout
         y = F.causal_self_attention(
             qkv, self.n_head, dropout_p=drop.p if self.training else 0.0, rng=drop.rng
         )
-        return self.resid_dropout(self.c_proj(y))  # (B, T, C)
+        return _onto(residual, self.c_proj, self.resid_dropout, y)  # (B, T, C)
 
 
 class MLP(Module):
@@ -70,8 +79,9 @@ class MLP(Module):
         self.c_proj = Linear(4 * n_embd, n_embd, bias, rng)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Any) -> Any:
-        return self.dropout(self.c_proj(F.gelu(self.c_fc(x))))
+    def forward(self, x: Any, residual: Any = None) -> Any:
+        """With a residual (B, T, C), the result is added to it."""
+        return _onto(residual, self.c_proj, self.dropout, F.gelu(self.c_fc(x)))
 
 
 class Block(Module):
@@ -104,7 +114,7 @@ class Block(Module):
 
     def forward(self, x: Any, cache: KVCache | None = None) -> Any:
         if self.norm_position == "pre":
-            x = x + self.attn(self.ln_1(x), cache)
-            return x + self.mlp(self.ln_2(x))
-        x = self.ln_1(x + self.attn(x, cache))
-        return self.ln_2(x + self.mlp(x))
+            x = self.attn(self.ln_1(x), cache, residual=x)  # x + attn(norm(x))
+            return self.mlp(self.ln_2(x), residual=x)  # x + mlp(norm(x))
+        x = self.ln_1(self.attn(x, cache, residual=x))
+        return self.ln_2(self.mlp(x, residual=x))

@@ -72,10 +72,11 @@ def log_softmax(x: Any, axis: int = -1) -> Any:
     return subtract(shifted, log(sum(exp(shifted), axis=axis, keepdims=True)))
 
 
-def linear(x: Any, weight: Any, bias: Any = None) -> Any:
-    """x W^T + b."""
+def linear(x: Any, weight: Any, bias: Any = None, residual: Any = None) -> Any:
+    """x W^T + b + residual."""
     y = matmul(x, swapaxes(weight, 0, 1))  # (..., in) @ (in, out) -> (..., out)
-    return y if bias is None else add(y, bias)
+    y = y if bias is None else add(y, bias)
+    return y if residual is None else add(y, residual)
 
 
 def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:

@@ -19,8 +19,11 @@ from scratchgrad.ops.arguments import as_float, as_floats, axis_of, check_probab
 
 
 @differentiable
-def linear(x, weight, bias=None, /):
-    """x W^T + b: x (..., in), weight (out, in), bias (out,) -> (..., out).
+def linear(x, weight, bias=None, residual=None, /):
+    """x W^T + b + residual: x (..., in), weight (out, in), bias (out,) -> (..., out).
+
+    ``residual`` (..., out) is what the result would be added to anyway; here that costs no pass
+    over memory of its own.
 
     Raises
     ------
@@ -35,14 +38,17 @@ def linear(x, weight, bias=None, /):
         )
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ShapeError(f"linear: expected a bias {weight.shape[:1]}, received {bias.shape}")
-    out, shape = weight.shape[0], x.shape
+    shape, out_shape = x.shape, (*x.shape[:-1], weight.shape[0])
+    if residual is not None and residual.shape != out_shape:
+        raise ShapeError(f"linear: expected a residual {out_shape}, received {residual.shape}")
     x = rows_of(x)  # (N, in)
-    y = affine(x, weight, bias)  # (N, out)
+    y = affine(x, weight, bias, residual if residual is None else rows_of(residual))  # (N, out)
 
-    return y.reshape(*shape[:-1], out), (
+    return y.reshape(out_shape), (
         lambda dy: product(rows_of(dy), weight).reshape(shape),
         into(lambda dy, out, add: product(rows_of(dy).T, x, out, add)),
         column_sums,
+        lambda dy: dy,
     )
 
 

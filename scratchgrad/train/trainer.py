@@ -102,7 +102,8 @@ class Trainer:
         lr = cosine_schedule(
             self.step, config.lr, config.min_lr, config.warmup_steps, config.decay_steps
         )
-        self.model.train()
+        if not self.model.training:
+            self.model.train()
         self.optimizer.zero_grad()
         total = 0.0
         for micro_step in range(config.grad_accum):
@@ -115,14 +116,14 @@ class Trainer:
                 micro_step,
             )
             self.model.seed_dropout(config.seed, self.step, micro_step)
-            _, loss = self.model(inputs, targets)
+            loss = self.model.loss(inputs, targets)
             value = float(loss.item())
             if not math.isfinite(value):
                 raise self._not_finite("the loss", value, lr)
             total += value
             # The mean over micro-batches: each one's gradient enters with its share.
             loss.backward(np.asarray(1.0 / config.grad_accum, dtype=loss.data.dtype))
-        norm = grad_norm(self.model.parameters())
+        norm = grad_norm(self.optimizer.params)
         if not math.isfinite(norm):
             raise self._not_finite("the gradient norm", norm, lr)
         self.optimizer.step(lr=lr, scale=clip_factor(norm, config.clip or math.inf))

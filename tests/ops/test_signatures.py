@@ -37,7 +37,7 @@ OPS = {
     "gelu": "(x, /, approximate='none')",
     "getitem": "(x, /, index)",
     "layer_norm": "(x, weight=None, bias=None, /, eps=1e-05)",
-    "linear": "(x, weight, bias=None, /)",
+    "linear": "(x, weight, bias=None, residual=None, /)",
     "linear_cross_entropy": "(x, weight, targets, /, ignore_index=-100, label_smoothing=0.0, "
     "reduction='mean')",
     "log_softmax": "(x, /, axis=-1)",

@@ -109,6 +109,11 @@ def _cross_entropy(logits: Any, targets: Any, **settings: Any) -> Any:
     return y.reshape(shape) if settings["reduction"] == "none" else y
 
 
+def _linear(x: Any, weight: Any, bias: Any = None, residual: Any = None) -> Any:
+    y = F.linear(x, weight, bias)
+    return y if residual is None else y + residual
+
+
 def _linear_cross_entropy(x: Any, weight: Any, targets: Any, **settings: Any) -> Any:
     return _cross_entropy(F.linear(x, weight), targets, **settings)
 
@@ -205,7 +210,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "embedding": lambda ids, weight: F.embedding(torch.as_tensor(np.asarray(ids)), weight),
     "matmul": torch.matmul,
     "einsum": lambda *operands, subscripts: torch.einsum(subscripts, *operands),
-    "linear": F.linear,
+    "linear": _linear,
     "layer_norm": lambda x, w, b, eps: F.layer_norm(x, x.shape[-1:], w, b, eps),
     "rms_norm": lambda x, w, eps: F.rms_norm(x, x.shape[-1:], w, eps),
     "dropout": _dropout,
