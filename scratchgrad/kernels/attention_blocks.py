@@ -16,7 +16,7 @@ import math
 import numpy as np
 
 from scratchgrad.kernels.elementary import weight
-from scratchgrad.kernels.jit import routine
+from scratchgrad.kernels.jit import COMPILED, device, routine
 from scratchgrad.kernels.random import uniform_bits
 from scratchgrad.kernels.simd import ROWS, VECTOR, WIDTH, tile, triangle, turn
 
@@ -25,6 +25,12 @@ from scratchgrad.kernels.simd import ROWS, VECTOR, WIDTH, tile, triangle, turn
 STRIP = math.lcm(ROWS, WIDTH // 4)
 BLOCK = 2 * STRIP
 TAKEN = math.lcm(ROWS, 4)  # rows of scores are taken in multiples of it
+
+
+@device
+def across(n, whole):
+    """How far to go along a row: a constant makes vectors of the loop. Interpreted, n is enough."""
+    return whole if COMPILED else min(n, whole)
 
 
 # -- in and out --------------------------------------------------------------------------------
@@ -136,7 +142,7 @@ def hide_rest(s, m):
 
 
 @routine
-def largest(s, i0, m, top):
+def largest(s, i0, m, n, top):
     """top = the largest of itself and m scores, for each query of the strip at i0.
 
     nan is larger than nothing: it is left to come back as the weight of nan.
@@ -147,7 +153,7 @@ def largest(s, i0, m, top):
         row0, row1 = s[at : at + STRIP], s[at + BLOCK : at + BLOCK + STRIP]
         at += 2 * BLOCK
         row2, row3 = s[at : at + STRIP], s[at + BLOCK : at + BLOCK + STRIP]
-        for i in range(STRIP):
+        for i in range(across(n - i0, STRIP)):
             x = row0[i] if row0[i] > high[i] else high[i]
             x = row1[i] if row1[i] > x else x
             x = row2[i] if row2[i] > x else x
@@ -155,13 +161,13 @@ def largest(s, i0, m, top):
 
 
 @routine
-def weights(s, i0, m, top, total):
+def weights(s, i0, m, n, top, total):
     """s = 2^(s - top), and total += the sum down each column, for the strip at i0."""
     high, sums = top[i0 : i0 + STRIP], total[i0 : i0 + STRIP]
     for j in range(0, m, 2):
         at = j * BLOCK + i0
         row0, row1 = s[at : at + STRIP], s[at + BLOCK : at + BLOCK + STRIP]
-        for i in range(STRIP):
+        for i in range(across(n - i0, STRIP)):
             x, y = weight(row0[i] - high[i]), weight(row1[i] - high[i])
             row0[i], row1[i] = x, y
             sums[i] += x + y
@@ -181,13 +187,13 @@ def dots(x, y, D, total):
 
 
 @routine
-def score_gradients(s, ds, i0, m, lse, delta, scale):
+def score_gradients(s, ds, i0, m, n, lse, delta, scale):
     """p = 2^(s - lse) in place of s, and dS = p (dP - delta) scale in place of dP."""
     shift, mean = lse[i0 : i0 + STRIP], delta[i0 : i0 + STRIP]
     for j in range(m):
         at = j * BLOCK + i0
         row, drow = s[at : at + STRIP], ds[at : at + STRIP]
-        for i in range(STRIP):
+        for i in range(across(n - i0, STRIP)):
             row[i] = weight(row[i] - shift[i])
             drow[i] = row[i] * (drow[i] - mean[i]) * scale
 

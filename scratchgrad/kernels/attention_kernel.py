@@ -19,6 +19,7 @@ import numpy as np
 from scratchgrad.kernels.attention_blocks import (
     BLOCK,
     STRIP,
+    across,
     dots,
     drop,
     hide_future,
@@ -99,12 +100,12 @@ def attend(
                 hide_masked(s, m, n, mask, at, places[MASK, 3], places[MASK, 4])
 
             # 2. the softmax goes on: p = 2^(s - top), and what was summed before shrinks
-            for i in range(BLOCK):
+            for i in range(across(n, BLOCK)):
                 high[i] = top[i]
             for i in range(0, n, STRIP):
-                largest(s, i, min(rows, i + STRIP) if diagonal else rows, high)
+                largest(s, i, min(rows, i + STRIP) if diagonal else rows, n, high)
             grown = False
-            for i in range(BLOCK):
+            for i in range(across(n, BLOCK)):
                 before, top[i] = top[i], high[i]
                 high[i] = high[i] if high[i] > -np.inf else 0  # nothing seen yet: all weights 0
                 shrink[i] = weight(before - high[i])
@@ -116,7 +117,7 @@ def attend(
                     for d in range(wide):
                         row[d] *= shrink[i]
             for i in range(0, n, STRIP):
-                weights(s, i, min(rows, i + STRIP) if diagonal else rows, high, total)
+                weights(s, i, min(rows, i + STRIP) if diagonal else rows, n, high, total)
             if cut > 0:
                 first = np.uint64(((b * H + h) * T + i0) * S + j0)
                 drop(s, m, n, seed, first, np.uint64(S), cut, kept)
@@ -216,7 +217,7 @@ def attend_backward(
                     drop(ds, m, n, seed, first, np.uint64(S), cut, kept)
                 for i in range(0, n, STRIP):
                     rows = min(m, i + STRIP) if diagonal else m
-                    score_gradients(s, ds, i, rows, shift, delta, scale)
+                    score_gradients(s, ds, i, rows, n, shift, delta, scale)
                 if cut > 0:
                     drop(s, m, n, seed, first, np.uint64(S), cut, kept)
 

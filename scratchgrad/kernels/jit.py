@@ -40,6 +40,7 @@ from scratchgrad.kernels.board import join, look, together
 from scratchgrad.kernels.threads import get_threads, set_threads
 
 __all__ = [
+    "COMPILED",
     "EXACT",
     "FAST",
     "cache_folder",
@@ -60,6 +61,8 @@ __all__ = [
 
 _njit: Any = numba.njit  # its type stubs leave out some of the options
 _config: Any = numba.config
+
+COMPILED = not _config.DISABLE_JIT
 
 FAST = frozenset({"reassoc", "contract", "nsz", "arcp", "afn"})
 EXACT = frozenset({"contract"})  # where the order of operations is the point, as in elementary.py

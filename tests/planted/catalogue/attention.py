@@ -79,8 +79,8 @@ MASK = [
     Bug(
         "attention_reads_the_future_with_weight_zero",
         SIMD,
-        was="for i in range(k, ROWS):",
-        becomes="for i in range(max(k - 1, 0), ROWS):",
+        was="for k in range(i + 1):",
+        becomes="for k in range(min(i + 2, ROWS)):",
         caught_by=(
             SPECIAL_TESTS + "test_causal_attention_never_touches_the_future[67-float64]",
             *BACKWARD,
@@ -90,8 +90,8 @@ MASK = [
     Bug(
         "attention_does_not_see_itself",
         SIMD,
-        was="for i in range(k, ROWS):",
-        becomes="for i in range(k + 1, ROWS):",
+        was="for k in range(i + 1):",
+        becomes="for k in range(i):",
         caught_by=(forward("attention"), twin("attention")),
         lesson="Is the bound the last key, or the first that is too late? One step the other way.",
     ),
