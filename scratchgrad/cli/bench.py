@@ -63,12 +63,16 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--quick", action="store_true", help="fewer runs, and no long ones (default: thorough)"
     )
-    parser.add_argument("--vs", choices=RIVALS, help="run the same work by a rival, in turn")
+    parser.add_argument(
+        "--vs", choices=RIVALS, help="run the same work by a rival, in turn (default: ours alone)"
+    )
     parser.add_argument(
         "--no-compile", action="store_true", help="--vs torch: eager only (default: both)"
     )
-    parser.add_argument("--json", metavar="FILE", help="write the figures; - for stdout only")
-    parser.add_argument("--roofline", metavar="FILE.png", help="draw the roofline")
+    parser.add_argument(
+        "--json", metavar="FILE", help="write the figures; - for stdout only (default: no)"
+    )
+    parser.add_argument("--roofline", metavar="FILE.png", help="draw the roofline (default: no)")
 
 
 def run(arguments: argparse.Namespace) -> int:

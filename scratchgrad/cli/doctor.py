@@ -38,9 +38,13 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(run=run)
     parser.add_argument("names", nargs="*", metavar="KERNEL", help="kernels (default: all)")
     parser.add_argument(
-        "--prune", action="store_true", help="delete compiled kernels of other versions"
+        "--prune",
+        action="store_true",
+        help="delete compiled kernels of other versions (default: keep them)",
     )
-    parser.add_argument("--json", metavar="FILE", help="write the findings; - for stdout only")
+    parser.add_argument(
+        "--json", metavar="FILE", help="write the findings; - for stdout only (default: no)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

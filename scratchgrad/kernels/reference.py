@@ -26,9 +26,13 @@ from scratchgrad.kernels.random import (
 Array = NDArray[np.floating]
 
 
-def matmul(a: Array, b: Array) -> Array:
+def matmul(a: Array, b: Array, out: Array | None = None, add: bool = False) -> Array:
     """C = A B over the last two axes, the others broadcast: (..., M, K) (..., K, N)."""
-    return np.ascontiguousarray(np.matmul(a, b))
+    c = np.ascontiguousarray(np.matmul(a, b))
+    if out is None:
+        return c
+    out[...] = out + c if add else c
+    return out
 
 
 # -- softmax -----------------------------------------------------------------------------------
@@ -414,21 +418,12 @@ def swiglu_backward(dy: Array, x: Array) -> Array:
     return np.concatenate([silu_backward(dy * up, gate), dy * silu(gate)], axis=-1)
 
 
-# -- random bits -------------------------------------------------------------------------------
-
-
-def uniform_bits(seed: int, n: int) -> NDArray[np.uint32]:
-    """The upper halves of the first n outputs of SplitMix64 from the state seed."""
-    with np.errstate(over="ignore"):  # all of it wraps round at 2^64
-        z = np.uint64(seed) + np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return ((z ^ (z >> np.uint64(31))) >> np.uint64(32)).astype(np.uint32)
+# -- dropout -----------------------------------------------------------------------------------
 
 
 def dropout(x: Array, p: float, seed: int) -> Array:
     """x times 0 where a random number from 0 to 2^32 lies below p 2^32, else times 1 / (1 - p)."""
-    kept = uniform_bits(seed, x.size).reshape(x.shape) >= min(round(p * 2**32), 2**32 - 1)
+    kept = _uniform_bits(seed, x.size).reshape(x.shape) >= min(round(p * 2**32), 2**32 - 1)
     return np.where(kept, x.dtype.type(1 / (1 - p) if p < 1 else 0), x.dtype.type(0)) * x
 
 

@@ -184,7 +184,19 @@ TWINS = {
         ((2, 3, 4), (2, 4, 5)),
     ),
     "linear": Twin(
-        F.linear, lambda x, w, b: anp.dot(x, anp.transpose(w)) + b, ((2, 3, 4), (5, 4), (5,))
+        F.linear,
+        lambda x, w, b, r: anp.dot(x, anp.transpose(w)) + b + r,
+        ((2, 3, 4), (5, 4), (5,), (2, 3, 5)),
+    ),
+    "linear_cross_entropy": Twin(
+        lambda x, w: F.linear_cross_entropy(x, w, TARGETS),
+        lambda x, w: anp.mean(cross_entropy(anp.dot(x, anp.transpose(w)), 0)),
+        ((4, 3), (5, 3)),
+    ),
+    "swiglu": Twin(
+        F.swiglu,
+        lambda x: x[..., :3] / (1 + anp.exp(-x[..., :3])) * x[..., 3:],
+        ((2, 6),),
     ),
     "layer_norm": Twin(F.layer_norm, lambda x, w, b: normed(x) * w + b, ((2, 3, 6), (6,), (6,))),
     "rms_norm": Twin(

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from scratchgrad.cases.network import kept
+from scratchgrad.cases.network import kept, weights_kept
 
 
 def _each_axis(fold: Callable[[Any, int], Any]) -> Callable[..., Any]:
@@ -140,7 +140,7 @@ def _attention(
     k, v = (x.repeat_interleave(h // x.shape[1], 1) for x in (k, v))
     scores = q @ k.transpose(-1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)
     weights = torch.softmax(torch.where(allowed, scores, -1e30), -1) * allowed
-    return weights * torch.as_tensor(kept(seed, (b, h, t, s), dropout_p), dtype=q.dtype) @ v
+    return weights * torch.as_tensor(weights_kept(seed, (b, h, t, s), dropout_p), dtype=q.dtype) @ v
 
 
 def _causal_self_attention(qkv: Any, n_head: int, n_kv_head: int, **settings: Any) -> Any:
