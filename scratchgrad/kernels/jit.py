@@ -69,6 +69,7 @@ EXACT = frozenset({"contract"})  # where the order of operations is the point, a
 
 
 _COMMON = {"error_model": "numpy", "no_cfunc_wrapper": True}  # no C program calls these
+_INNER = {**_COMMON, "no_cpython_wrapper": True}  # nor does Python; only other compiled code
 
 
 def compiles() -> bool:
@@ -87,7 +88,7 @@ def device(function: Callable[..., Any]) -> Any:
 
     It is compiled EXACT, and its operations stay so within a FAST kernel.
     """
-    return _njit(function, fastmath=set(EXACT), forceinline=True, **_COMMON)
+    return _njit(function, fastmath=set(EXACT), forceinline=True, **_INNER)
 
 
 class _LowerApart(Lower):
@@ -138,7 +139,7 @@ def routine(function: Callable[..., Any]) -> Any:
     LLVM would inline it at each call, and the compile time of a kernel of ten products with it. As
     in a kernel, what it writes to may not overlap another of its arrays.
     """
-    return _njit(function, fastmath=set(EXACT), pipeline_class=_Apart, **_COMMON)
+    return _njit(function, fastmath=set(EXACT), pipeline_class=_Apart, **_INNER)
 
 
 # -- kernels -----------------------------------------------------------------------------------
@@ -196,7 +197,7 @@ class Kernel:
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
         self.name = f"{function.__module__.rpartition('.')[2]}.{function.__name__.lstrip('_')}"
-        part = _njit(function, fastmath=set(fastmath), pipeline_class=_Distinct, **_COMMON)
+        part = _njit(function, fastmath=set(fastmath), pipeline_class=_Distinct, **_INNER)
 
         def shared(board, start, stop, size, threads, *args):
             return together(board, start, stop, size, threads, part, args)
