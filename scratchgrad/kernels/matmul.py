@@ -93,40 +93,38 @@ def _matmul(start, stop, a, b, c, bias, residual, a_at, b_at, M, N, K, ai, ak, b
     parts = max(1, (K + DEPTH - 1) // DEPTH)
     deep = max(1, (K + parts * PATCH - 1) // (parts * PATCH) * PATCH)
     down, across = (M + row_block - 1) // row_block, (N + column_block - 1) // column_block
-    space = np.empty(LINE + deep * column_block, a.dtype)
+    block = PANELS * width
+    space = np.empty(LINE + deep * min(block, column_block), a.dtype)
     panels = space[-space.ctypes.data % LINE // a.itemsize :]
     rows, corner = np.empty(ROWS * deep, a.dtype), np.empty(ROWS * width, a.dtype)
-    unit = start
-    while unit < stop:
-        # the units of one block of columns follow each other: they share its panels
-        p, first = unit // (down * across), unit % down
-        j0 = unit // down % across * column_block
-        last = min(stop, unit - first + down)
-        i0, i1 = first * row_block, min(M, (first + last - unit) * row_block)
-        n = min(column_block, N - j0)
-        for k0 in range(0, max(K, 1), deep):
-            depth = min(deep, K - k0)
-            for j in range(0, n, width):
-                at = b_at[p] + k0 * bk + (j0 + j) * bj
-                _pack(b, at, bk, bj, depth, min(width, n - j), panels, j * depth)
-            for i in range(i0, i1, ROWS):
-                m = min(ROWS, i1 - i)
-                a0, c0 = a_at[p] + i * ai + k0 * ak, (p * M + i) * N + j0
-                more = add or k0 > 0
-                _strip(a, a0, ai, ak, m, panels, n, depth, c, c0, N, more, rows, corner)
-                if k0 + depth < K or not bias.size + residual.size:
-                    continue
-                for r in range(m):  # C is complete here
-                    row = c[c0 + r * N : c0 + r * N + n]
-                    if bias.size:
-                        shift = bias[j0 : j0 + n]
-                        for j in range(n):
-                            row[j] += shift[j]
-                    if residual.size:
-                        shift = residual[c0 + r * N : c0 + r * N + n]
-                        for j in range(n):
-                            row[j] += shift[j]
-        unit = last
+    for unit in range(start, stop):
+        p, i0 = unit // (down * across), unit // across % down * row_block
+        first = unit % across * column_block
+        i1, end = min(M, i0 + row_block), min(N, first + column_block)
+        for j0 in range(first, end, block):
+            n = min(block, end - j0)
+            for k0 in range(0, max(K, 1), deep):
+                depth = min(deep, K - k0)
+                for j in range(0, n, width):
+                    at = b_at[p] + k0 * bk + (j0 + j) * bj
+                    _pack(b, at, bk, bj, depth, min(width, n - j), panels, j * depth)
+                for i in range(i0, i1, ROWS):
+                    m = min(ROWS, i1 - i)
+                    a0, c0 = a_at[p] + i * ai + k0 * ak, (p * M + i) * N + j0
+                    more = add or k0 > 0
+                    _strip(a, a0, ai, ak, m, panels, n, depth, c, c0, N, more, rows, corner)
+                    if k0 + depth < K or not bias.size + residual.size:
+                        continue
+                    for r in range(m):  # C is complete here
+                        row = c[c0 + r * N : c0 + r * N + n]
+                        if bias.size:
+                            shift = bias[j0 : j0 + n]
+                            for j in range(n):
+                                row[j] += shift[j]
+                        if residual.size:
+                            shift = residual[c0 + r * N : c0 + r * N + n]
+                            for j in range(n):
+                                row[j] += shift[j]
 
 
 # -- the product of few rows -------------------------------------------------------------------
@@ -194,15 +192,19 @@ def _blocks(
 ) -> tuple[int, NDArray[np.int64]]:
     """The units of work, and the rows and columns of each.
 
-    Two for each thread, or eight where each is still long: none waits long for the last one. How
-    the work is cut does not change the results: each number of C is one chain over k.
+    Two for each thread, or eight where each is still long: none waits long for the last one. Of
+    the ways to cut C, the one in which the units read least: each reads its rows of A, and copies
+    its columns of B, which is to read and to write. How the work is cut does not change the
+    results: each number of C is one chain over k.
     """
-    wide = min(PANELS, -(-N // width)) * width
-    across = -(-N // wide)
-    wanted = threads * (2 if matrices * M * N * K < LONG * 8 * threads else 8)
-    down = min(-(-M // ROWS), max(1, -(-wanted // (across * matrices))))
-    tall = -(-M // (down * ROWS)) * ROWS
-    return matrices * across * -(-M // tall), np.array([tall, wide])
+    wanted = -(-threads * (2 if matrices * M * N * K < LONG * 8 * threads else 8) // matrices)
+    strips, panels = -(-M // ROWS), -(-N // width)
+    ways = [(n, min(strips, -(-wanted // n))) for n in range(1, min(panels, wanted) + 1)]
+    most = max(across * down for across, down in ways)
+    ways = [way for way in ways if way[0] * way[1] >= min(wanted, most)]
+    across, down = min(ways, key=lambda way: way[0] * M + 2 * way[1] * N)
+    wide, tall = -(-panels // across) * width, -(-strips // down) * ROWS
+    return matrices * -(-N // wide) * -(-M // tall), np.array([tall, wide])
 
 
 def _run(
