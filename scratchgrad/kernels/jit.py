@@ -69,7 +69,8 @@ EXACT = frozenset({"contract"})  # where the order of operations is the point, a
 
 
 _COMMON = {"error_model": "numpy", "no_cfunc_wrapper": True}  # no C program calls these
-_INNER = {**_COMMON, "no_cpython_wrapper": True}  # nor does Python; only other compiled code
+# Without an entry for Python, which would crash if it called one; it compiles much faster.
+_INNER = {**_COMMON, "no_cpython_wrapper": True}
 
 
 def compiles() -> bool:
@@ -88,7 +89,7 @@ def device(function: Callable[..., Any]) -> Any:
 
     It is compiled EXACT, and its operations stay so within a FAST kernel.
     """
-    return _njit(function, fastmath=set(EXACT), forceinline=True, **_INNER)
+    return _njit(function, fastmath=set(EXACT), forceinline=True, **_COMMON)
 
 
 class _LowerApart(Lower):
@@ -137,7 +138,8 @@ def routine(function: Callable[..., Any]) -> Any:
     """A helper with loops of its own: compiled once a kernel, however often it is called there.
 
     LLVM would inline it at each call, and the compile time of a kernel of ten products with it. As
-    in a kernel, what it writes to may not overlap another of its arrays.
+    in a kernel, what it writes to may not overlap another of its arrays. Only compiled code may
+    call it.
     """
     return _njit(function, fastmath=set(EXACT), pipeline_class=_Apart, **_INNER)
 
