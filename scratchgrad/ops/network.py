@@ -141,16 +141,6 @@ def drawn_seed(rng: np.random.Generator | None) -> int:
     return int((rng or np.random.default_rng()).integers(2**64, dtype=np.uint64))
 
 
-def keep_mask(
-    shape: tuple[int, ...], dtype: Any, p: float, rng: np.random.Generator | None
-) -> np.ndarray:
-    """What dropout multiplies by: 0 with probability p, else 1 / (1 - p)."""
-    dtype = np.float64 if dtype == np.float64 else np.float32  # for integers too
-    drawn = (rng or np.random.default_rng()).random(shape, dtype=np.float32)
-    # p = 1 drops everything; 1 / (1 - p) is never used then.
-    return (drawn >= p).astype(dtype) * np.dtype(dtype).type(1 / (1 - p) if p < 1 else 0)
-
-
 @differentiable
 def _attention(q, k, v, mask, /, is_causal, scale, dropout):
     q, k, v = as_float(q), as_float(k), as_float(v)

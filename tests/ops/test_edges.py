@@ -29,6 +29,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "linear weight of 1 axis": (lambda: F.linear(X, V), "linear: expected x"),
     "linear weight of 3 axes": (lambda: F.linear(X, X[None]), "linear: expected x"),
     "linear number": (lambda: F.linear(ONE, X), "linear: expected x"),
+    "linear residual": (lambda: F.linear(X, X, None, V), "linear: expected a residual"),
+    "fused heads": (lambda: F.causal_self_attention(X[None], 5), "causal_self_attention: expected"),
     "linear x too short": (lambda: F.linear(X[:, :2], X), "linear: expected x"),
     "linear x too long": (lambda: F.linear(np.ones((2, 4)), X), "linear: expected x"),
     "linear bias too short": (lambda: F.linear(X, X, np.ones(1)), "linear: expected a bias"),
