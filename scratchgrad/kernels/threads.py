@@ -67,6 +67,7 @@ class _Helper:
         self.looks = WATCH if number < _cores() else 1
         self.asleep = threading.Event()
         self.wake = threading.Semaphore(0)
+        serve(new_board(), number, 0, 1, 1)  # compiles or loads it: by the caller, and once
         name = f"scratchgrad-{number}"
         threading.Thread(target=self._run, daemon=True, name=name).start()
 
