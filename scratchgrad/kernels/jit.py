@@ -189,7 +189,8 @@ def plain(x: np.ndarray) -> np.ndarray:
 class Kernel:
     """A compiled function of (start, stop, arrays and scalars …), run over a number of units.
 
-    No array that it writes to may overlap another: the compiler is told so. Otherwise it would
+    Nothing that it writes may be reached through another of its arrays: the compiler is told so
+    (arrays may share memory of which each touches its own part). Otherwise it would
     look at the addresses at run time, and take a slower loop, which adds up in another order,
     where two small arrays lie side by side: the same call would give other bits.
     """

@@ -90,12 +90,16 @@ def borrow(serve: Callable[..., int]) -> bool:
     """
     if not _busy.acquire(blocking=False):
         return False
-    while len(_helpers) < _threads - 1:
-        _helpers.append(_Helper(len(_helpers) + 1, serve))
-    for helper in _helpers[: _threads - 1]:
-        if helper.asleep.is_set():
-            helper.asleep.clear()
-            helper.wake.release()
+    try:
+        while len(_helpers) < _threads - 1:
+            _helpers.append(_Helper(len(_helpers) + 1, serve))
+        for helper in _helpers[: _threads - 1]:
+            if helper.asleep.is_set():
+                helper.asleep.clear()
+                helper.wake.release()
+    except BaseException:  # no thread to be had; Ctrl-C
+        give_back()
+        raise
     return True
 
 

@@ -202,6 +202,19 @@ def test_threads_work_at_once(pause):
     pytest.fail("they never met")
 
 
+@compiled_only
+def test_a_helper_that_cannot_be_made_leaves_the_board_free(helpers, monkeypatch):
+    threads.set_threads(2)
+    counts = np.zeros(100)
+    with monkeypatch.context() as broken:
+        broken.setattr(threads.threading.Thread, "start", lambda self: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            _count(100, counts, 5, work=LARGE)
+    _count(100, counts, 5, work=LARGE)
+    assert len(helpers) == 1
+    assert (counts == 1).all()
+
+
 def _lock_held_elsewhere():
     held, done = threading.Event(), threading.Event()
 
