@@ -37,6 +37,25 @@ def test_the_logits_too_against_finite_differences(
     check_gradients(lambda: model(ids)[0], list(model.parameters()), rng, **DEEP)
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_the_loss_without_logits_is_the_loss_with_them(dropout: float) -> None:
+    """Values and all gradients, the tied weight's from both its places; some targets ignored."""
+    model = grown_up(sg.GPT(tiny_config(dropout=dropout)))
+    ids, targets = batch(model.config)
+    targets[0, 1] = -100
+    losses, gradients = [], []
+    for loss_of in (lambda: model(ids, targets)[1], lambda: model.loss(ids, targets)):
+        model.zero_grad()
+        model.seed_dropout(3, 1)
+        loss = loss_of()
+        loss.backward()
+        losses.append(loss.item())
+        gradients.append({name: p.grad for name, p in model.named_parameters()})
+    assert losses[0] == pytest.approx(losses[1], rel=1e-12)
+    for name, g in gradients[0].items():
+        np.testing.assert_allclose(gradients[1][name], g, rtol=1e-9, atol=1e-12, err_msg=name)
+
+
 def test_with_dropout_that_repeats_too(rng: np.random.Generator) -> None:
     model = grown_up(sg.GPT(tiny_config(n_layer=1, dropout=0.3)))
     ids, targets = batch(model.config)

@@ -116,6 +116,12 @@ def test_blocks_add_to_the_stream(rng: np.random.Generator) -> None:
     assert_allclose(post(x).numpy(), post.ln_2(half + post.mlp(half)).numpy())
 
 
+def test_the_stream_runs_on_past_what_is_dropped(rng: np.random.Generator) -> None:
+    x = sg.tensor(rng.standard_normal((1, 3, 4)))
+    block = grown_up(nn.Block(4, 2, dropout=1.0)).train()
+    np.testing.assert_array_equal(block(x).numpy(), x.numpy())
+
+
 def test_fresh_parameters() -> None:
     rng = np.random.default_rng(0)
     linear = nn.Linear(100, 500, rng=rng)

@@ -43,6 +43,14 @@ BUGS = [
         lesson="Two layers still train; twelve do not, and then one looks everywhere else.",
     ),
     Bug(
+        "residual_missing_where_something_is_dropped",
+        BLOCK,
+        was="return y if residual is None else residual + y",
+        becomes="return y",
+        caught_by=LAYER_TESTS + "test_the_stream_runs_on_past_what_is_dropped",
+        lesson="Two ways to the same sum, and every test of the model ran without dropout.",
+    ),
+    Bug(
         "norm_missing_before_attention",
         BLOCK,
         was="x = self.attn(self.ln_1(x), cache, residual=x)",
