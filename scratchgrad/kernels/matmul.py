@@ -22,7 +22,18 @@ from numpy.typing import NDArray
 from scratchgrad.errors import ShapeError
 from scratchgrad.kernels.buffers import empty
 from scratchgrad.kernels.jit import EXACT, FAST, get_threads, kernel, plain, routine
-from scratchgrad.kernels.simd import ROWS, VECTOR, WIDTH, columns, move, tile, turn
+from scratchgrad.kernels.simd import (
+    ROWS,
+    VECTOR,
+    WIDTH,
+    claim,
+    columns,
+    expect,
+    move,
+    move_step,
+    tile,
+    turn,
+)
 
 Array = NDArray[np.floating]
 
@@ -32,6 +43,7 @@ LONG = 1 << 22  # multiplications in a unit, 40 µs
 FEW = 3  # rows of A for which copying B would take longer than the product
 PATCH = 16  # of a depth: squares of B are turned whole
 LINE = 64  # bytes of a cache line; a vector across two takes two loads
+PAGE = 4096  # bytes: lines that lie a page apart share a few places of a cache
 
 
 # -- the blocked product -----------------------------------------------------------------------
@@ -65,6 +77,31 @@ def _pack(b, b0, bk, bj, depth, n, panel, p0):
 
 
 @routine
+def _ahead(a, a0, ai, ak, depth):
+    """Ask for a strip of A, to be there when the one before it is done."""
+    if ai == 1:
+        for k in range(depth):
+            expect(a, a0 + k * ak)
+    else:
+        for i in range(ROWS):
+            for k in range(0, depth, LINE // a.itemsize):
+                expect(a, a0 + i * ai + k * ak)
+
+
+@routine
+def _gather(a, a0, ak, depth, strips, pair):
+    """One or two whole strips of a transposed A, side by side: pair[s, k, i] = A[s ROWS + i, k].
+
+    For an A whose steps k lie a page apart: where it stands, each tile would wait for lines that
+    drove each other out of the cache. Two strips, for a line of float32 holds a step of both.
+    """
+    for k in range(depth):
+        for s in range(strips):
+            move_step(a, a0 + k * ak + s * ROWS, pair, (s * depth + k) * ROWS)
+            expect(a, a0 + k * ak + (strips + s) * ROWS)
+
+
+@routine
 def _strip(a, a0, ai, ak, m, panels, n, depth, c, c0, ci, add, rows, corner):
     """m <= ROWS rows of C, n columns, (+)= A times the panels."""
     width = WIDTH // a.itemsize
@@ -74,6 +111,9 @@ def _strip(a, a0, ai, ak, m, panels, n, depth, c, c0, ci, add, rows, corner):
                 rows[i * depth + k] = a[a0 + min(i, m - 1) * ai + k * ak]
         a, a0, ai, ak = rows, 0, depth, 1
     for j in range(0, n, width):
+        for i in range(m):  # the tile writes when it is done: C can be on its way meanwhile
+            claim(c, c0 + i * ci + j)
+            claim(c, c0 + i * ci + j + width // 2)
         if m == ROWS and j + width <= n:
             tile(a, a0, ai, ak, panels, j * depth, width, depth, c, c0 + j, ci, add)
         else:  # the edge of C: a whole tile beside it, of which the inner part is kept
@@ -97,6 +137,7 @@ def _matmul(start, stop, a, b, c, bias, residual, a_at, b_at, M, N, K, ai, ak, b
     space = np.empty(LINE + deep * min(block, column_block), a.dtype)
     panels = space[-space.ctypes.data % LINE // a.itemsize :]
     rows, corner = np.empty(ROWS * deep, a.dtype), np.empty(ROWS * width, a.dtype)
+    pair, apart = np.empty(2 * ROWS * deep, a.dtype), ai == 1 and ak * a.itemsize % PAGE == 0
     for unit in range(start, stop):
         p, i0 = unit // (down * across), unit // across % down * row_block
         first = unit % across * column_block
@@ -112,7 +153,15 @@ def _matmul(start, stop, a, b, c, bias, residual, a_at, b_at, M, N, K, ai, ak, b
                     m = min(ROWS, i1 - i)
                     a0, c0 = a_at[p] + i * ai + k0 * ak, (p * M + i) * N + j0
                     more = add or k0 > 0
-                    _strip(a, a0, ai, ak, m, panels, n, depth, c, c0, N, more, rows, corner)
+                    if apart and m == ROWS:
+                        second = (i - i0) // ROWS % 2
+                        if not second:
+                            _gather(a, a0, ak, depth, min((i1 - i) // ROWS, 2), pair)
+                        at = second * depth * ROWS
+                        _strip(pair, at, 1, ROWS, m, panels, n, depth, c, c0, N, more, rows, corner)
+                    else:
+                        _ahead(a, a0 + ROWS * ai, ai, ak, depth)
+                        _strip(a, a0, ai, ak, m, panels, n, depth, c, c0, N, more, rows, corner)
                     if k0 + depth < K or not bias.size + residual.size:
                         continue
                     for r in range(m):  # C is complete here

@@ -257,7 +257,7 @@ def _choose_triangle(a, a0, ai, ak, b, b0, bk, c, c0, ci):
     return call
 
 
-# -- copying a row -----------------------------------------------------------------------------
+# -- copying --------------------------------------------------------------------------------------
 
 
 def move(x, x0, y, y0):
@@ -266,30 +266,97 @@ def move(x, x0, y, y0):
     y[y0 : y0 + n] = x[x0 : x0 + n]
 
 
-def _move(typingctx, x, x0, y, y0):
-    signature = types.void(x, types.intp, y, types.intp)
-
-    def generate(context, builder, signature, arguments):
-        x, x0, y, y0 = arguments
-        source = _address(context, builder, signature.args[0], x, x0)
-        target = _address(context, builder, signature.args[2], y, y0)
-        number = source.type.pointee
-        lanes = VECTOR // (4 if isinstance(number, ir.FloatType) else 8)
-        for offset in (0, lanes):
-            row = load(builder, source, ir.VectorType(number, lanes), offset)
-            store(builder, row, target, offset)
-        return context.get_dummy_value()
-
-    return signature, generate
+def move_step(x, x0, y, y0):
+    """Copy what a tile takes of A in one step, ROWS numbers: y[y0 + i] = x[x0 + i]."""
+    y[y0 : y0 + ROWS] = x[x0 : x0 + ROWS]
 
 
-_compiled_move: Any = intrinsic(_move)
+def _copying(lanes: Any, times: int) -> Any:
+    """An intrinsic that copies one or two vectors of the type that lanes(number) gives."""
+
+    def copy(typingctx, x, x0, y, y0):
+        signature = types.void(x, types.intp, y, types.intp)
+
+        def generate(context, builder, signature, arguments):
+            x, x0, y, y0 = arguments
+            source = _address(context, builder, signature.args[0], x, x0)
+            target = _address(context, builder, signature.args[2], y, y0)
+            vector = lanes(source.type.pointee)
+            for offset in range(0, times * vector.count, vector.count):
+                store(builder, load(builder, source, vector, offset), target, offset)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return intrinsic(copy)
+
+
+_compiled_move = _copying(_vector, 2)
+_compiled_step = _copying(lambda number: ir.VectorType(number, ROWS), 1)
 
 
 @overload(move)
 def _choose_move(x, x0, y, y0):
     def call(x, x0, y, y0):
         _compiled_move(x, x0, y, y0)
+
+    return call
+
+
+@overload(move_step)
+def _choose_step(x, x0, y, y0):
+    def call(x, x0, y, y0):
+        _compiled_step(x, x0, y, y0)
+
+    return call
+
+
+# -- asking for memory early -------------------------------------------------------------------
+
+
+def expect(x, at):
+    """Ask for the cache line of x[at], soon to be read. It may lie outside the array."""
+
+
+def claim(x, at):
+    """Ask for the cache line of x[at], soon to be written. It may lie outside the array."""
+
+
+def _asking(write: int, cache: int) -> Any:
+    """An intrinsic that asks for a line in the second (2) or the first cache (3)."""
+
+    def ask(typingctx, x, at):
+        signature = types.void(x, types.intp)
+
+        def generate(context, builder, signature, arguments):
+            flag, byte = ir.IntType(32), ir.IntType(8).as_pointer()
+            kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
+            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+            line = builder.bitcast(_address(context, builder, signature.args[0], *arguments), byte)
+            builder.call(function, [line, flag(write), flag(cache), flag(1)])
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return intrinsic(ask)
+
+
+_compiled_expect = _asking(write=0, cache=2)
+_compiled_claim = _asking(write=1, cache=3)
+
+
+@overload(expect)
+def _choose_expect(x, at):
+    def call(x, at):
+        _compiled_expect(x, at)
+
+    return call
+
+
+@overload(claim)
+def _choose_claim(x, at):
+    def call(x, at):
+        _compiled_claim(x, at)
 
     return call
 

@@ -52,3 +52,24 @@ def test_a_square_is_turned(dtype, rng):
         1, x.reshape(-1), y.reshape(-1), np.array([2 * n + 13, n + 5, n + 13, n + 9]), work=0
     )
     np.testing.assert_array_equal(y, expected)
+
+
+@kernel()
+def _one_copy(start, stop, x, y, at, step):
+    simd.claim(y, at[1] + 10**6)  # asking reads nothing: beyond the array is no fault
+    simd.expect(x, at[0] - 10**6)
+    if step:
+        simd.move_step(x, at[0], y, at[1])
+    else:
+        simd.move(x, at[0], y, at[1])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("step", [False, True])
+def test_a_copy_takes_as_many_numbers_as_it_says(dtype, step, rng):
+    n = simd.ROWS if step else simd.columns(dtype)
+    x, y = rng.standard_normal(50).astype(dtype), np.zeros(60, dtype)
+    expected = y.copy()
+    expected[5 : 5 + n] = x[3 : 3 + n]
+    _one_copy(1, x, y, np.array([3, 5]), step, work=0)
+    np.testing.assert_array_equal(y, expected)

@@ -60,6 +60,16 @@ PRODUCTS = [
         lesson="Right up to 384 channels: small test shapes never reach the second block.",
     ),
     Bug(
+        "matmul_kernel_takes_the_first_strip_twice",
+        "kernels/matmul.py",
+        was="at = second * depth * ROWS",
+        becomes="at = 0",
+        caught_by="tests/ops/test_linalg.py::test_matmul_beyond_a_block_of_the_kernel"
+        "[float64-a6-b6]",
+        lesson="Only transposed matrices whose columns lie a page apart are copied in pairs: 1024 "
+        "rows of float32, never 1000.",
+    ),
+    Bug(
         "linear_weight_gradient_reshaped_into_place",
         OPS,
         was="into(lambda dy, out, add: product(rows_of(dy).T, x, out, add)),",
