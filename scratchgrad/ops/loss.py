@@ -124,13 +124,15 @@ def linear_cross_entropy(
     if is_recording() and len(chunks) == 1:
         dlogits = dlogits_of(chunks[0], share, losses)
 
-        def factors(dy):  # (N, 1): 0 in ignored rows even if dy is nan
+        def times(dy, rows):  # (N, C); 0 in ignored rows even if dy is nan
+            if dy.ndim == 0 and dy == 1:  # where a backward mostly starts
+                return rows
             dy = np.broadcast_to(dy.reshape(-1), ids.shape)
-            return np.where(ids == ignore_index, 0, dy)[:, None]
+            return np.where(ids == ignore_index, 0, dy)[:, None] * rows
 
         return result(), (  # forward: logits = x W^T
-            lambda dy: (product(dlogits, weight) * factors(dy)).reshape(x.shape),
-            into(lambda dy, out, add: product(dlogits.T, rows * factors(dy), out, add)),
+            lambda dy: times(dy, product(dlogits, weight)).reshape(x.shape),
+            into(lambda dy, out, add: product(dlogits.T, times(dy, rows), out, add)),
             None,
         )
 

@@ -261,8 +261,8 @@ LOSSES += [
     Bug(
         "head_weight_s_gradient_transposed",
         LOSS_OPS,
-        was="product(dlogits.T, rows * factors(dy), out, add)",
-        becomes="product((rows * factors(dy)).T, dlogits).reshape(weight.shape)",
+        was="product(dlogits.T, times(dy, rows), out, add)",
+        becomes="product(times(dy, rows).T, dlogits).reshape(weight.shape)",
         caught_by=differences("linear_cross_entropy"),
         lesson="A reshape where a transpose is meant has the right shape and the wrong numbers.",
     ),
