@@ -40,7 +40,7 @@ Array = NDArray[np.floating]
 DEPTH = 512  # steps k of a block, at most: a strip of A of 16 KB stays in the first cache
 PANELS = 4  # that a block of B is wide: 128 columns of float32
 LONG = 1 << 22  # multiplications in a unit, 40 µs
-FEW = 3  # rows of A for which copying B would take longer than the product
+FEW = 12  # rows of A for which copying B would take longer than the product
 PATCH = 16  # of a depth: squares of B are turned whole
 LINE = 64  # bytes of a cache line; a vector across two takes two loads
 PAGE = 4096  # bytes: lines that lie a page apart share a few places of a cache
@@ -273,9 +273,11 @@ def _run(
     none = _nothing(c.dtype)
     vector = none if bias is None else plain(bias)
     flat, work = c.reshape(-1), c.size * max(K, 1)
-    if M <= FEW and residual is None:
+    if M <= FEW:
         block = 64
         _few_rows(count * -(-N // block), left, right, flat, vector, *sizes, block, work=work)
+        if residual is not None:
+            c += residual.reshape(c.shape)
         return
     units, blocks = _blocks(M, N, K, columns(c.dtype), count, get_threads())
     other = none if residual is None else plain(residual).reshape(-1)

@@ -72,7 +72,7 @@ LANES = simd.columns(np.float64)
 
 
 @pytest.mark.parametrize("batch", [(), (3,)])
-@pytest.mark.parametrize("m", [1, FEW, FEW + 1, ROWS, 5 * ROWS + 2])
+@pytest.mark.parametrize("m", [1, FEW, FEW + 1, 2 * ROWS, 5 * ROWS + 2])
 @pytest.mark.parametrize("n", [1, LANES + 1, PANELS * LANES, PANELS * LANES + 3])
 @pytest.mark.parametrize("k", [0, 9, DEPTH + 1])
 @pytest.mark.parametrize("turned", ["", "a", "b", "ab"])
