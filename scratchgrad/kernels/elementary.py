@@ -4,7 +4,7 @@ LLVM does 4 to 16 at once.
 Numba's own exp, tanh and erf call the C library, one number and about 17 ns a call. These bring
 the argument to a short interval and evaluate a polynomial there; every special case is a select.
 Other kernels call them by name, on float32 or float64; with the JIT disabled they run on NumPy
-scalars as they stand. docs/derivations/fit_polynomials.py prints the coefficients.
+scalars as they stand. The numbers of the polynomials are in `coefficients.py`.
 
 Largest errors measured, in units in the last place, in float32 and float64 alike: exp 1.1,
 tanh 2.4, erf 2.4, sigmoid 2.8 (tests/kernels/test_elementary.py holds them there); normal is off
@@ -18,125 +18,18 @@ from typing import Any
 
 import numpy as np
 
+from scratchgrad.kernels.coefficients import (
+    ERF_LARGE32,
+    ERF_LARGE64,
+    ERF_SMALL32,
+    ERF_SMALL64,
+    EXP2_32,
+    EXP2_64,
+    EXP32,
+    EXP64,
+    NORMAL32,
+)
 from scratchgrad.kernels.jit import device, overload
-
-
-def _single(*coefficients: float) -> tuple[Any, ...]:
-    return tuple(np.float32(c) for c in coefficients)
-
-
-def _double(*coefficients: float) -> tuple[Any, ...]:
-    return tuple(np.float64(c) for c in coefficients)
-
-
-EXP32 = _single(  # error 6.5e-8
-    0.001392624908,
-    0.008363231481,
-    0.04166655422,
-    0.1666657667,
-    0.5,
-)
-EXP2_32 = _single(  # error 7.8e-9
-    0.0001545326008,
-    0.001339097555,
-    0.009618082375,
-    0.05550356904,
-    0.2402265076,
-    0.6931471881,
-)
-ERF_SMALL32 = _single(  # error 1.2e-9
-    7.875875063e-5,
-    -0.0008016864287,
-    0.005189087423,
-    -0.02685421201,
-    0.1128359472,
-    -0.3761262667,
-    1.128379166,
-)
-ERF_LARGE32 = _single(  # error 6.8e-9
-    -0.0008379754387,
-    0.006811140131,
-    0.003732371759,
-    -0.07896830613,
-    0.2416582015,
-    -0.4271859898,
-    0.2553956763,
-)
-NORMAL32 = _single(  # error 1.2e-8
-    0.0003284624328,
-    -0.0007925399028,
-    0.0005896685754,
-    -0.001012328686,
-    0.003310829888,
-    -0.005944955371,
-    0.008721792562,
-    -0.01313370052,
-    0.01895833472,
-    -0.02531180691,
-    0.03207489028,
-    -0.03958744192,
-    0.04926440358,
-    -0.06651855191,
-    0.1333925606,
-)
-EXP64 = _double(  # error 1.1e-16
-    2.51004702388085233e-8,
-    2.76201986432347505e-7,
-    2.75572682816799758e-6,
-    0.0000248015210640765275,
-    0.00019841269863168478,
-    0.0013888888917363078,
-    0.00833333333333003881,
-    0.0416666666666238286,
-    0.166666666666666675,
-    0.500000000000000103,
-)
-EXP2_64 = _double(  # error 1.3e-17
-    4.45497902862362728e-10,
-    7.07262052627458081e-9,
-    1.01780623536052016e-7,
-    1.32154424148713187e-6,
-    0.000015252733829987595,
-    0.000154035304420202309,
-    0.00133335581464168451,
-    0.00961812910760671921,
-    0.0555041086648215945,
-    0.240226506959100985,
-    0.693147180559945309,
-)
-ERF_SMALL64 = _double(  # error 7.4e-18
-    -7.79589882700214224e-10,
-    1.37200645467776856e-8,
-    -1.62084838018717059e-7,
-    1.64474247033173624e-6,
-    -0.0000149247369074196603,
-    0.000120552949048397079,
-    -0.000854832597538969208,
-    0.00522397760711642273,
-    -0.0268661706432377704,
-    0.112837916709450063,
-    -0.376126389031835404,
-    1.12837916709551257,
-)
-ERF_LARGE64 = _double(  # error 2.4e-18
-    -1.13525714772736264e-6,
-    1.27256766184022802e-6,
-    4.01174964732506693e-6,
-    1.30585771222780165e-6,
-    -0.0000139982837727849769,
-    -0.000027562209161129353,
-    0.0000275271755572272473,
-    0.000174359474002051576,
-    0.000043555586865754816,
-    -0.000981976941103864265,
-    -0.000847143252991950048,
-    0.00699746173697157874,
-    0.00373289240439783377,
-    -0.078978581015706104,
-    0.241658194242465846,
-    -0.427185847413958486,
-    0.255395676310505745,
-)
 
 
 @device
