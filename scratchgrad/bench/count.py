@@ -99,7 +99,7 @@ def _per_result(forward: float, backward: float) -> Any:
 
 Count = Callable[[Sequence[Any], Any, dict[str, Any]], tuple[float, Backward]]
 
-# Forward and backward operations an element, as the formulas in kernels/reference.py have them.
+# Forward and backward operations an element, as the formulas in kernels/reference have them.
 OPERATIONS: dict[str, Count] = {
     "linear": _linear,
     "matmul": _matmul,

@@ -297,8 +297,9 @@ def cache_folder() -> Path | None:
 def _state() -> str:
     """A hash of all that a compiled kernel depends on beside its own name and types."""
     state = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        state.update(path.name.encode() + path.read_bytes())
+    room = Path(__file__).parent
+    for path in sorted(room.rglob("*.py")):
+        state.update(path.relative_to(room).as_posix().encode() + path.read_bytes())
     # Numba's own switches (optimisation level, debugging) change the code as well
     switches = {
         k: v for k, v in os.environ.items() if k.startswith("NUMBA_") and k != "NUMBA_NUM_THREADS"

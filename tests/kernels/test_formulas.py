@@ -1,4 +1,4 @@
-"""The formulas of reference.py by themselves: each backward against differences of its forward.
+"""The formulas in kernels/reference: each backward against differences of its forward.
 
 That a kernel equals its formula proves nothing if both are wrong. The operations are checked by
 differences too, but they run the kernels; this is the same for the specification.

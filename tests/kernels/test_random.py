@@ -109,7 +109,7 @@ def test_one_bit_of_the_place_or_the_seed_changes_half_of_the_result():
 
 
 def test_the_reference_has_the_same_bits():
-    assert (reference._uniform_bits(2**64 - 5, 100) == bits(2**64 - 5, 0, 100)).all()
+    assert (reference.layers._uniform_bits(2**64 - 5, 100) == bits(2**64 - 5, 0, 100)).all()
 
 
 # -- dropout -----------------------------------------------------------------------------------

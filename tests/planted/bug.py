@@ -41,7 +41,7 @@ def forward(op: str) -> str:
 
 
 def twin(kernel: str) -> str:
-    """One kernel against its formula in reference.py."""
+    """One kernel against its formula in kernels/reference."""
     return f"tests/kernels/test_reference.py::test_kernel_equals_reference[{kernel}]"
 
 
