@@ -65,7 +65,9 @@ SAME_NDIM = Rule("indices of other dimensions", lambda s: s.input.ndim != s.args
 NO_VECTOR = Rule("a single number is no vector: *", lambda s: s.input.ndim == 0)
 NO_STRETCH = Rule("masks do not stretch, as in NumPy", lambda s: s.input.shape != s.args[0].shape)
 WEIGHTS = Rule("no weights of classes", lambda s: s.kwargs.get("weight") is not None)
-PROBABILITIES = Rule("targets are ids", lambda s: s.args[0].is_floating_point())
+PROBABILITIES = Rule("targets are ids", lambda s: s.args[-1].is_floating_point())
+ONE_LOSS = Rule("one axis of classes", lambda s: s.args[0].ndim != 2)
+NO_BIAS = Rule("the head has no bias", lambda s: s.kwargs.get("linear_bias") is not None)
 ADDITIVE = Rule("masks are boolean", lambda s: s.kwargs.get("attn_mask", MASK).dtype != torch.bool)
 THREE = Rule("batches do not stretch", lambda s: s.input.ndim != s.args[0].ndim)
 NAN = Rule("PyTorch says that abs is flat at nan", lambda s: bool(s.input.isnan().any()))
@@ -142,6 +144,11 @@ def cross_entropy(x, target, **settings):
     """PyTorch has the classes on axis 1, we on the last."""
     last = (0, *range(2, x.ndim), 1) if x.ndim > 1 else (0,)
     return F.cross_entropy(sg.permute_dims(x, last), target, **settings)
+
+
+def linear_cross_entropy(x, weight, target, options=None, **settings):
+    """``options`` say how PyTorch cuts the rows into chunks; we decide that ourselves."""
+    return F.linear_cross_entropy(x, weight, target, **settings)
 
 
 def attention(q, k, v, attn_mask=None, dropout_p=0.0, is_causal=False):

@@ -11,6 +11,7 @@ from tests.parity.op_db_adapters import (
     EMPTY,
     FROM_THE_END,
     NAN,
+    NO_BIAS,
     NO_ELEMENT,
     NO_SHAPE,
     NO_STRETCH,
@@ -18,6 +19,7 @@ from tests.parity.op_db_adapters import (
     NOT_STRETCHED,
     NUMBER_FIRST,
     NUMBERS,
+    ONE_LOSS,
     OURS,
     PROBABILITIES,
     RANDOM,
@@ -39,6 +41,7 @@ from tests.parity.op_db_adapters import (
     flatten,
     given,
     layer_norm,
+    linear_cross_entropy,
     movedim,
     narrow,
     pad,
@@ -276,6 +279,14 @@ MAPPED: dict[str, Mapped] = {
     ),
     "nn.functional.rms_norm": Mapped(rms_norm, accepts=(says("normalized_shape", NO_SHAPE),)),
     "nn.functional.cross_entropy": Mapped(cross_entropy, (WEIGHTS, PROBABILITIES)),
+    **dict.fromkeys(
+        [
+            "nn.functional.linear_cross_entropy",
+            "nn.functional.linear_cross_entropy:chunked",
+            "nn.functional.linear_cross_entropy:chunked_none",
+        ],
+        Mapped(linear_cross_entropy, (ONE_LOSS, NO_BIAS, PROBABILITIES, WEIGHTS)),
+    ),
     "nn.functional.scaled_dot_product_attention": Mapped(
         attention, (given("dropout_p", "another draw"), ADDITIVE, THREE)
     ),

@@ -125,16 +125,14 @@ UNMAPPED: dict[str, str] = {
         nn.functional.softshrink nn.functional.softsign nn.functional.tanhshrink
         nn.functional.threshold
     """,
-    "losses and distances but cross_entropy": """
+    "losses and distances but cross_entropy and linear_cross_entropy": """
         nn.functional.binary_cross_entropy nn.functional.binary_cross_entropy_with_logits
         nn.functional.cosine_embedding_loss nn.functional.cosine_similarity
         nn.functional.ctc_loss nn.functional.gaussian_nll_loss
         nn.functional.hinge_embedding_loss nn.functional.huber_loss nn.functional.kl_div
-        nn.functional.l1_loss nn.functional.linear_cross_entropy
-        nn.functional.linear_cross_entropy:chunked
-        nn.functional.linear_cross_entropy:chunked_none nn.functional.margin_ranking_loss
-        nn.functional.mse_loss nn.functional.multi_margin_loss
-        nn.functional.multilabel_margin_loss nn.functional.multilabel_soft_margin_loss
+        nn.functional.l1_loss nn.functional.margin_ranking_loss nn.functional.mse_loss
+        nn.functional.multi_margin_loss nn.functional.multilabel_margin_loss
+        nn.functional.multilabel_soft_margin_loss
         nn.functional.nll_loss nn.functional.pairwise_distance nn.functional.pdist
         nn.functional.poisson_nll_loss nn.functional.smooth_l1_loss
         nn.functional.soft_margin_loss nn.functional.triplet_margin_loss
