@@ -171,7 +171,8 @@ _serve = _njit(_serve_loop, nogil=True, **_COMMON)
 
 def prepare_helpers() -> None:
     """Compile, or load, what helpers do, before there is work for them."""
-    _serve(threads.new_board(), 0, 0, 1, 1)
+    if not _config.DISABLE_JIT:
+        threads.prepare(_serve)
 
 
 def plain(x: np.ndarray) -> np.ndarray:

@@ -67,7 +67,6 @@ class _Helper:
         self.looks = WATCH if number < _cores() else 1
         self.asleep = threading.Event()
         self.wake = threading.Semaphore(0)
-        serve(new_board(), number, 0, 1, 1)  # compiles or loads it: by the caller, and once
         name = f"scratchgrad-{number}"
         threading.Thread(target=self._run, daemon=True, name=name).start()
 
@@ -81,6 +80,14 @@ class _Helper:
             self.asleep.clear()
 
 
+def prepare(serve: Callable[..., int]) -> None:
+    """Compile, or load, what helpers do: a look at a board where nothing is announced.
+
+    Whoever makes the first helper does it, so that no two helpers compile at the same time.
+    """
+    serve(new_board(), 0, 0, 1, 1)
+
+
 def borrow(serve: Callable[..., int]) -> bool:
     """Take the board for one call, with helpers who watch it; False if another call has it.
 
@@ -91,6 +98,8 @@ def borrow(serve: Callable[..., int]) -> bool:
     if not _busy.acquire(blocking=False):
         return False
     try:
+        if not _helpers and _threads > 1:
+            prepare(serve)
         while len(_helpers) < _threads - 1:
             _helpers.append(_Helper(len(_helpers) + 1, serve))
         for helper in _helpers[: _threads - 1]:
