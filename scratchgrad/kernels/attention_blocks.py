@@ -64,6 +64,21 @@ def padded(x, x0, xi, n, D, y, wide):
     moved(x, x0, xi, y, 0, wide, n, D)
 
 
+@device
+def fits(n, D, wide):
+    """Whether (n, D) is made of whole tiles as it stands: D is, where rounding up left it alone."""
+    return n % ROWS == 0 and wide == D
+
+
+@device
+def whole(x, x0, xi, n, D, y, wide):
+    """X (n, D) for products, which take whole tiles: x0, xi where it lies, or padded into y."""
+    if fits(n, D, wide):
+        return x, x0, xi
+    padded(x, x0, xi, n, D, y, wide)
+    return y, 0, wide
+
+
 @routine
 def moved(x, x0, xi, y, y0, yi, n, D):
     """Y = X, both (n, D)."""

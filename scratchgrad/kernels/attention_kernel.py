@@ -22,6 +22,7 @@ from scratchgrad.kernels.attention_blocks import (
     across,
     dots,
     drop,
+    fits,
     hide_future,
     hide_masked,
     hide_rest,
@@ -29,15 +30,15 @@ from scratchgrad.kernels.attention_blocks import (
     moved,
     over_keys,
     over_queries,
-    padded,
     score_gradients,
     scores,
     turned,
     weights,
+    whole,
 )
 from scratchgrad.kernels.elementary import weight
 from scratchgrad.kernels.jit import FAST, device, kernel
-from scratchgrad.kernels.simd import ROWS, WIDTH
+from scratchgrad.kernels.simd import WIDTH
 
 LOG2_E, LN_2 = 1.4426950408889634, 0.6931471805599453
 
@@ -81,14 +82,8 @@ def attend(
         for j0 in range(0, keys, BLOCK):
             m = min(BLOCK, keys - j0)
             diagonal = causal and i0 == j0
-            kb, k0, kj = k, place(places, K, b, g, j0), ki
-            vb, v0, vj = v, place(places, V, b, g, j0), vi
-            if m % ROWS:
-                padded(k, k0, ki, m, D, k_padded, D)
-                kb, k0, kj = k_padded, 0, D
-            if m % ROWS or wide != Dv:
-                padded(v, v0, vi, m, Dv, v_padded, wide)
-                vb, v0, vj = v_padded, 0, wide
+            kb, k0, kj = whole(k, place(places, K, b, g, j0), ki, m, D, k_padded, D)
+            vb, v0, vj = whole(v, place(places, V, b, g, j0), vi, m, Dv, v_padded, wide)
 
             # 1. scores: s = K Qᵀ scale
             scores(kb, k0, kj, D, qt, s, m, n, diagonal)
@@ -167,8 +162,8 @@ def attend_backward(
         for step in range(H // owners * blocks):
             h, i0 = owner * (H // owners) + step // blocks, step % blocks * BLOCK
             g, n = h // (H // Hk), min(BLOCK, T - i0)
-            qb, q0, qj = q, place(places, Q, b, h, i0), qi
-            ob, o0, oj = dout, place(places, OUT, b, h, i0), oi
+            q0 = place(places, Q, b, h, i0)
+            o0 = place(places, OUT, b, h, i0)
             dq0 = q0
             turned(q, q0, qi, n, D, scale * number(LOG2_E), qt)
             turned(dout, o0, oi, n, Dv, number(1), dot)
@@ -178,30 +173,16 @@ def attend_backward(
                 # -inf for a query that sees nothing: its scores are -inf, and its weights 0
                 x = lse[(b * H + h) * T + i0 + i]
                 shift[i] = x * number(LOG2_E) if x != -np.inf else 0
-            if n % ROWS or wide != D:
-                padded(q, q0, qi, n, D, q_padded, wide)
-                qb, q0, qj = q_padded, 0, wide
-            if n % ROWS or wide_v != Dv:
-                padded(dout, o0, oi, n, Dv, o_padded, wide_v)
-                ob, o0, oj = o_padded, 0, wide_v
+            qb, q0, qj = whole(q, q0, qi, n, D, q_padded, wide)
+            ob, o0, oj = whole(dout, o0, oi, n, Dv, o_padded, wide_v)
             keys = min(S, i0 + n) if causal else S
             for j0 in range(0, keys, BLOCK):
                 m = min(BLOCK, keys - j0)
                 diagonal = causal and i0 == j0
-                kb, k0, kj = k, place(places, K, b, g, j0), ki
-                vb, v0, vj = v, place(places, V, b, g, j0), vi
-                dkb, dkj0, dkj = dk, dk0 + j0 * dki, dki
-                dvb, dvj0, dvj = dv, dv0 + j0 * dvi, dvi
-                if m % ROWS or wide != D:
-                    padded(k, k0, ki, m, D, k_padded, wide)
-                    padded(dk, dkj0, dki, m, D, dk_block, wide)
-                    kb, k0, kj = k_padded, 0, wide
-                    dkb, dkj0, dkj = dk_block, 0, wide
-                if m % ROWS or wide_v != Dv:
-                    padded(v, v0, vi, m, Dv, v_padded, wide_v)
-                    padded(dv, dvj0, dvi, m, Dv, dv_block, wide_v)
-                    vb, v0, vj = v_padded, 0, wide_v
-                    dvb, dvj0, dvj = dv_block, 0, wide_v
+                kb, k0, kj = whole(k, place(places, K, b, g, j0), ki, m, D, k_padded, wide)
+                vb, v0, vj = whole(v, place(places, V, b, g, j0), vi, m, Dv, v_padded, wide_v)
+                dkb, dkj0, dkj = whole(dk, dk0 + j0 * dki, dki, m, D, dk_block, wide)
+                dvb, dvj0, dvj = whole(dv, dv0 + j0 * dvi, dvi, m, Dv, dv_block, wide_v)
 
                 # 1. the weights again: p = exp(s - lse)
                 scores(kb, k0, kj, D, qt, s, m, n, diagonal)
@@ -227,8 +208,8 @@ def attend_backward(
                 # 4. forward: s = K Qᵀ scale. Backward: dK += dSᵀ Q, dQ += dS K, scale is in dS
                 over_queries(ds, qb, q0, qj, dkb, dkj0, dkj, wide, m, n, diagonal)
                 over_keys(ds, kb, k0, kj, dq_block, wide, m, n, diagonal, j0 > 0)
-                if m % ROWS or wide != D:
+                if not fits(m, D, wide):
                     moved(dk_block, 0, wide, dk, dk0 + j0 * dki, dki, m, D)
-                if m % ROWS or wide_v != Dv:
+                if not fits(m, Dv, wide_v):
                     moved(dv_block, 0, wide_v, dv, dv0 + j0 * dvi, dvi, m, Dv)
             moved(dq_block, 0, wide, dq, dq0, qi, n, D)

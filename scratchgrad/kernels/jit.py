@@ -141,7 +141,8 @@ def routine(function: Callable[..., Any]) -> Any:
     in a kernel, what it writes to may not overlap another of its arrays. Only compiled code may
     call it.
     """
-    return _njit(function, fastmath=set(EXACT), pipeline_class=_Apart, **_INNER)
+    # Numba hands forceinline down, from a device function that calls this one, if nothing is said
+    return _njit(function, fastmath=set(EXACT), forceinline=False, pipeline_class=_Apart, **_INNER)
 
 
 # -- kernels -----------------------------------------------------------------------------------
