@@ -17,8 +17,9 @@ import numpy as np
 
 from scratchgrad.kernels.elementary import weight
 from scratchgrad.kernels.jit import COMPILED, device, routine
+from scratchgrad.kernels.moving import turn
 from scratchgrad.kernels.random import uniform_bits
-from scratchgrad.kernels.simd import ROWS, VECTOR, WIDTH, tile, triangle, turn
+from scratchgrad.kernels.simd import ROWS, VECTOR, WIDTH, tile, triangle
 
 # A strip is what one pass of the softmax takes: whole tiles, a constant for the compiler. A block
 # is as large as fits the first cache with the keys or the values beside it (16 KB of float32).

@@ -22,18 +22,8 @@ from numpy.typing import NDArray
 from scratchgrad.errors import ShapeError
 from scratchgrad.kernels.buffers import empty
 from scratchgrad.kernels.jit import EXACT, FAST, get_threads, kernel, plain, routine
-from scratchgrad.kernels.simd import (
-    ROWS,
-    VECTOR,
-    WIDTH,
-    claim,
-    columns,
-    expect,
-    move,
-    move_step,
-    tile,
-    turn,
-)
+from scratchgrad.kernels.moving import claim, expect, move, move_step, turn
+from scratchgrad.kernels.simd import ROWS, VECTOR, WIDTH, columns, tile
 
 Array = NDArray[np.floating]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scratchgrad.kernels import simd
+from scratchgrad.kernels import moving, simd
 from scratchgrad.kernels.jit import kernel
 
 
@@ -39,7 +39,7 @@ def test_a_tile_fills_two_vectors():
 
 @kernel()
 def _one_square(start, stop, x, y, at):
-    simd.turn(x, at[0], at[1], y, at[2], at[3])
+    moving.turn(x, at[0], at[1], y, at[2], at[3])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -56,12 +56,12 @@ def test_a_square_is_turned(dtype, rng):
 
 @kernel()
 def _one_copy(start, stop, x, y, at, step):
-    simd.claim(y, at[1] + 10**6)  # asking reads nothing: beyond the array is no fault
-    simd.expect(x, at[0] - 10**6)
+    moving.claim(y, at[1] + 10**6)  # asking reads nothing: beyond the array is no fault
+    moving.expect(x, at[0] - 10**6)
     if step:
-        simd.move_step(x, at[0], y, at[1])
+        moving.move_step(x, at[0], y, at[1])
     else:
-        simd.move(x, at[0], y, at[1])
+        moving.move(x, at[0], y, at[1])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
