@@ -49,7 +49,8 @@ def differentiable(
     without a default; the rest are settings and are passed as they are. ``backward`` is a tuple
     with one function an input (None: that input has no gradient; only the needed ones are
     called), or one function that returns all the gradients. Each gets dy, the gradient of the
-    value: an array of the value's shape, or a tuple of them if the value is a tuple.
+    value: an array of the value's shape, or a tuple of them if the value is a tuple. In the place
+    of a gradient, the one function may return a function of dy: it is called if it is needed.
 
     >>> import numpy as np, scratchgrad as sg
     >>> @sg.differentiable

@@ -198,7 +198,12 @@ class Node:
         return tuple(filled) if self.several else filled[0]
 
     def pulls(self, dy: Any) -> tuple[Any, ...]:
-        """One function of dy an input, or None; one function for all of them is called here."""
+        """One function of dy an input, or None; one function for all of them is called here.
+
+        What it returns for an input may be a function of dy in its turn: so what they share is
+        computed once, is gone with them when the node has been visited, and one that is ``into``
+        still writes to the gradient's home.
+        """
         pulls = self.backward
         if isinstance(pulls, into):
             pulls = (pulls,)
@@ -208,7 +213,7 @@ class Node:
                 gradients = tuple(gradients)
             if not isinstance(gradients, tuple):
                 gradients = (gradients,)
-            pulls = tuple(None if g is None else (lambda _, g=g: g) for g in gradients)
+            pulls = tuple(g if g is None or callable(g) else (lambda _, g=g: g) for g in gradients)
         if len(pulls) != len(self.edges):
             raise GraphError(
                 f"{self.op.name}: its backward returned {len(pulls)} gradients for "

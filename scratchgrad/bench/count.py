@@ -41,6 +41,21 @@ def _linear(arrays: Sequence[Any], value: Any, settings: Any) -> tuple[float, Ba
     return products + sum(added), (products, products, *sums, *(0.0 for _ in added[1:]))
 
 
+GELU = (5.0, 8.0)  # operations of an element, forward and backward
+
+
+def _mlp(arrays: Sequence[Any], value: Any, settings: Any) -> tuple[float, Backward]:
+    x, up, up_bias, down, *added = arrays[:6]
+    rows = math.prod(x.shape[:-1])
+    products, inner = 2.0 * rows * (up.size + down.size), rows * len(up)
+    biases = inner * (up_bias is not None) + value.size * (added[0] is not None)
+    onto = value.size * (added[1] is not None)
+    return (
+        products + biases + onto + GELU[0] * inner,
+        2 * products + biases + GELU[1] * inner,
+    )
+
+
 def _matmul(arrays: Sequence[Any], value: Any, settings: Any) -> tuple[float, Backward]:
     products = 2.0 * value.size * arrays[0].shape[-1]
     return products, (products, products)
@@ -102,13 +117,14 @@ Count = Callable[[Sequence[Any], Any, dict[str, Any]], tuple[float, Backward]]
 # Forward and backward operations an element, as the formulas in kernels/reference have them.
 OPERATIONS: dict[str, Count] = {
     "linear": _linear,
+    "mlp": _mlp,
     "matmul": _matmul,
     "linear_cross_entropy": _linear_cross_entropy,
     "attention": _attention,
     "causal_self_attention": _causal_self_attention,
     "layer_norm": _each(7, 13),
     "rms_norm": _each(5, 9),
-    "gelu": _each(5, 8),
+    "gelu": _each(*GELU),
     "silu": _each(3, 6),
     "swiglu": _per_result(4, 9),
     "softmax": _each(4, 4),

@@ -115,7 +115,8 @@ class Recorder:
         return same
 
     def _timed(self, name: str, function: Callable[..., Any], flops: Any) -> Callable[..., Any]:
-        saved = count.nbytes(count.captured(function))
+        held = count.captured(function)
+        saved = count.nbytes(held)
         total = sum(flops) if isinstance(flops, tuple) else flops
 
         @functools.wraps(function)
@@ -123,6 +124,12 @@ class Recorder:
             row = self._row(name, "backward")
             result, seconds = self._time(row, function, (dy, *more), settings)
             results = result if isinstance(result, tuple) else (result,)
+            if any(callable(g) for g in results):
+                # The work that they share is done, and they do the rest. It read what they do not
+                # hold, and made what they hold and it did not.
+                later = [a for g in results if callable(g) for a in count.captured(g)]
+                row.add(seconds, total, _apart(held, later) + count.nbytes([dy]))
+                return tuple(self._backward(name, g, 0.0) if callable(g) else g for g in results)
             given = dy if isinstance(dy, tuple) else (dy,)
             # A view of dy is no work, and moves nothing.
             passed = all(
@@ -157,6 +164,12 @@ class Recorder:
             row.add(seconds, flops * size, passes * args[0].nbytes)
         else:
             row.add(seconds, None, count.nbytes(args))
+
+
+def _apart(these: list[np.ndarray], those: list[np.ndarray]) -> int:
+    """The bytes of the arrays that stand in one of the lists and not in the other."""
+    common = {id(a) for a in these} & {id(a) for a in those}
+    return count.nbytes([a for a in (*these, *those) if id(a) not in common])
 
 
 def _same(view: Any, array: Any) -> bool:

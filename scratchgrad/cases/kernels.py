@@ -74,6 +74,23 @@ def linear_args(rng, dtype, sizes):
     return normal(rng, dtype, N, C), normal(rng, dtype, V, C), bias, residual
 
 
+def linear_gelu_args(approximate: str) -> Make:
+    def make(rng, dtype, sizes):
+        x, weight, bias, _ = linear_args(rng, dtype, sizes)
+        return x, weight, bias, approximate
+
+    return make
+
+
+def matmul_gelu_backward_args(approximate: str) -> Make:
+    def make(rng, dtype, sizes):
+        N, out, inner = sizes[:3]
+        dy, weight = normal(rng, dtype, N, out), normal(rng, dtype, out, inner)
+        return dy, weight, 3 * normal(rng, dtype, N, inner), approximate
+
+    return make
+
+
 def matmul_2d(rng, dtype, sizes):
     M, K, N = sizes[:3]
     return normal(rng, dtype, M, K), normal(rng, dtype, K, N)
@@ -220,6 +237,17 @@ CASES = [
     Case(matmul, "matmul", matmul_args),
     Case(matmul, "matmul", matmul_2d, label="matmul-2d"),
     Case(matmul, "linear", linear_args),
+    Case(matmul, "linear_gelu", linear_gelu_args("none"), label="linear_gelu-none"),
+    Case(matmul, "linear_gelu", linear_gelu_args("tanh"), label="linear_gelu-tanh"),
+    *(
+        Case(
+            matmul,
+            "matmul_gelu_backward",
+            matmul_gelu_backward_args(approximate),
+            label=f"matmul_gelu_backward-{approximate}",
+        )
+        for approximate in ("none", "tanh")
+    ),
     Case(reduction, "column_sums", lambda rng, dtype, sizes: (normal(rng, dtype, *sizes[:3]),)),
     Case(softmax, "softmax", one_axis()),
     Case(softmax, "softmax_backward", one_axis("softmax")),

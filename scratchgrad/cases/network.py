@@ -17,6 +17,7 @@ from scratchgrad.cases.draw import (
     shape_of,
     side,
 )
+from scratchgrad.cases.elementwise import gelu
 
 # -------------------------------------------------------------------------------------- indexing
 
@@ -140,6 +141,31 @@ def affine(choose: Choices) -> Call:
     shapes = (*front, n), (out, n), (out,), (*front, out)
     x, weight, bias, residual = numbers(choose.rng(), *shapes)
     return Call((x, weight, choose.one_of([bias, None]), choose.one_of([residual, None])))
+
+
+def widened(choose: Choices) -> Call:
+    """Two layers with GELU between them, each with a bias or without."""
+    n, inner, out = (side(choose) for _ in range(3))
+    front = shape_of(choose, max_dims=2, max_side=3)
+    shapes = (*front, n), (inner, n), (inner,), (out, inner), (out,), (*front, out)
+    x, up, up_bias, down, down_bias, residual = numbers(choose.rng(), *shapes)
+    return Call(
+        (
+            x,
+            up,
+            choose.one_of([up_bias, None]),
+            down,
+            choose.one_of([down_bias, None]),
+            choose.one_of([residual, None]),
+        ),
+        {"approximate": choose.one_of(["none", "tanh"])},
+    )
+
+
+def mlp(x: Any, up: Any, up_bias: Any, down: Any, down_bias: Any, residual: Any, **how: Any) -> Any:
+    h = x @ up.T if up_bias is None else x @ up.T + up_bias
+    y = gelu(h, **how) @ down.T
+    return y + sum(r for r in (down_bias, residual) if r is not None)
 
 
 # --------------------------------------------------------------------------------------- network
@@ -342,6 +368,7 @@ ENTRIES = dict(
             lambda x, weight, *rest: x @ weight.T + sum(r for r in rest if r is not None),
             function=sg.nn.functional.linear,
         ),
+        entry("mlp", widened, mlp, function=sg.nn.functional.mlp, rtol32=1e-4),
         entry(
             "layer_norm",
             partial(normalised, bias=True),

@@ -10,7 +10,7 @@ from scratchgrad.errors import ConfigError, ShapeError
 from scratchgrad.kernels import elementary
 from scratchgrad.kernels.buffers import empty
 from scratchgrad.kernels.elementary import exp, normal, tanh
-from scratchgrad.kernels.jit import kernel, plain
+from scratchgrad.kernels.jit import device, kernel, overload, plain
 from scratchgrad.kernels.reference import GELU_CUBIC, GELU_SCALE
 
 Array = NDArray[np.floating]
@@ -32,18 +32,62 @@ def _map(compiled: Any, *arrays: Array, **constants: Any) -> Array:
 # -- GELU --------------------------------------------------------------------------------------
 
 
+# The formulas, each once, for one number: the products of `matmul.py` call them too. They are
+# compiled EXACT, so that a number comes out the same wherever it stands.
+
+
+def _like(x, constant):
+    """A constant of the type of x: among float32, one of float64 would make all float64."""
+    return type(x)(constant)
+
+
+@overload(_like, jit_options={"forceinline": True})
+def _choose_like(x, constant):
+    if str(x) == "float32":
+        return lambda x, constant: np.float32(constant)
+    return lambda x, constant: np.float64(constant)
+
+
+@device
+def gelu_exact(x):
+    """x Φ(x)."""
+    return x * normal(x)
+
+
+@device
+def gelu_by_tanh(x):
+    """x (1 + tanh u) / 2, where u = √(2/π) (x + 0.044715 x³)."""
+    t = tanh(_like(x, GELU_SCALE) * (x + _like(x, GELU_CUBIC) * x * x * x))
+    return x * (_like(x, 0.5) + _like(x, 0.5) * t)
+
+
+@device
+def slope_exact(x):
+    """forward: x Φ(x); backward: Φ + x Φ', where Φ' is the normal density."""
+    density = _like(x, DENSITY_AT_0) * exp(_like(x, -0.5) * (x * x))
+    return normal(x) + x * density
+
+
+@device
+def slope_by_tanh(x):
+    """forward: x (1 + t) / 2, where t = tanh(u); backward: (1 + t) / 2 + x (1 - t²) u' / 2."""
+    # beyond ±10 the slope is 0 or 1, and x² would overflow where 1 - t² is 0
+    x = _like(x, -10) if x < _like(x, -10) else x
+    x = _like(x, 10) if x > _like(x, 10) else x
+    t = tanh(_like(x, GELU_SCALE) * (x + _like(x, GELU_CUBIC) * x * x * x))
+    half_du = _like(x, GELU_SCALE / 2) + _like(x, 3 * GELU_CUBIC * GELU_SCALE / 2) * (x * x)
+    return _like(x, 0.5) + _like(x, 0.5) * t + x * (_like(x, 1) - t * t) * half_du
+
+
 @kernel()
 def _gelu(start, stop, x, y, by_tanh):
-    one, half = x.dtype.type(1), x.dtype.type(0.5)
-    scale, cubic = x.dtype.type(GELU_SCALE), x.dtype.type(GELU_CUBIC)
     x, y = x[start * CHUNK : stop * CHUNK], y[start * CHUNK : stop * CHUNK]
     if by_tanh:
         for i in range(x.size):
-            t = tanh(scale * (x[i] + cubic * x[i] * x[i] * x[i]))
-            y[i] = x[i] * (half * (one + t))
+            y[i] = gelu_by_tanh(x[i])
     else:
         for i in range(x.size):
-            y[i] = x[i] * normal(x[i])
+            y[i] = gelu_exact(x[i])
 
 
 def gelu(x: Array, approximate: str) -> Array:
@@ -63,38 +107,28 @@ def gelu(x: Array, approximate: str) -> Array:
     ConfigError
         If approximate is neither.
     """
-    return _map(_gelu, x, by_tanh=_by_tanh("gelu", approximate))
+    return _map(_gelu, x, by_tanh=tanh_form("gelu", approximate))
 
 
 @kernel()
 def _gelu_backward(start, stop, dy, x, dx, by_tanh):
-    one, half = x.dtype.type(1), x.dtype.type(0.5)
-    scale, cubic = x.dtype.type(GELU_SCALE), x.dtype.type(GELU_CUBIC)
-    three_cubic, density_at_0 = x.dtype.type(3 * GELU_CUBIC), x.dtype.type(DENSITY_AT_0)
-    low, high = x.dtype.type(-10), x.dtype.type(10)
     x, dx = x[start * CHUNK : stop * CHUNK], dx[start * CHUNK : stop * CHUNK]
     dy = dy[start * CHUNK : stop * CHUNK]
-    # forward: y = x Φ(x); backward: dx = dy (Φ + x Φ')
     if by_tanh:
         for i in range(x.size):
-            # beyond ±10 the slope is 0 or 1, and x² would overflow where 1 - t² is 0
-            u = low if x[i] < low else x[i]
-            u = high if u > high else u
-            t = tanh(scale * (u + cubic * u * u * u))
-            density = half * (one - t * t) * scale * (one + three_cubic * u * u)
-            dx[i] = dy[i] * (half * (one + t) + u * density)
+            dx[i] = dy[i] * slope_by_tanh(x[i])
     else:
         for i in range(x.size):
-            density = density_at_0 * exp(-half * x[i] * x[i])
-            dx[i] = dy[i] * (normal(x[i]) + x[i] * density)
+            dx[i] = dy[i] * slope_exact(x[i])
 
 
 def gelu_backward(dy: Array, x: Array, approximate: str) -> Array:
     """Gradient of `gelu` by x, from the gradient dy of its result."""
-    return _map(_gelu_backward, dy, x, by_tanh=_by_tanh("gelu_backward", approximate))
+    return _map(_gelu_backward, dy, x, by_tanh=tanh_form("gelu_backward", approximate))
 
 
-def _by_tanh(name: str, approximate: str) -> bool:
+def tanh_form(name: str, approximate: str) -> bool:
+    """Whether the form by tanh is asked for, or the exact one; anything else is refused."""
     if approximate not in ("none", "tanh"):
         raise ConfigError(f'{name}: expected approximate="none" or "tanh", got {approximate!r}')
     return approximate == "tanh"

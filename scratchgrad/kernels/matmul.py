@@ -10,7 +10,8 @@ The ladder, each step measured in docs/matmul.md:
    second cache while all rows of A pass over them. A is read where it lies, transposed or not.
 
 What follows a product in a network is done to each strip of C while it is in the first cache:
-adding a bias, adding a residual. (One pass over memory for each is saved.)
+adding a bias, adding a residual, GELU, and on the way back its slope. (One pass over memory for
+each is saved.)
 """
 
 import functools
@@ -20,6 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchgrad.errors import ShapeError
+from scratchgrad.kernels.activation import (
+    gelu,
+    gelu_backward,
+    gelu_by_tanh,
+    gelu_exact,
+    slope_by_tanh,
+    slope_exact,
+    tanh_form,
+)
 from scratchgrad.kernels.buffers import empty
 from scratchgrad.kernels.jit import EXACT, FAST, get_threads, kernel, plain, routine
 from scratchgrad.kernels.moving import claim, expect, move, move_step, turn
@@ -34,6 +44,10 @@ FEW = 12  # rows of A for which copying B would take longer than the product
 PATCH = 16  # of a depth: squares of B are turned whole
 LINE = 64  # bytes of a cache line; a vector across two takes two loads
 PAGE = 4096  # bytes: lines that lie a page apart share a few places of a cache
+
+# What is done to C, by another array of its size, once a sum is complete and its bias added:
+# nothing; C += other; other = gelu(C); C = C gelu'(other). The last two also by the form of tanh.
+NOTHING, RESIDUAL, GELU, GELU_BACKWARD, GELU_TANH, GELU_BACKWARD_TANH = range(6)
 
 
 # -- the blocked product -----------------------------------------------------------------------
@@ -116,7 +130,9 @@ def _strip(a, a0, ai, ak, m, panels, n, depth, c, c0, ci, add, rows, corner):
 
 
 @kernel(fastmath=EXACT)
-def _matmul(start, stop, a, b, c, bias, residual, a_at, b_at, M, N, K, ai, ak, bk, bj, add, blocks):
+def _matmul(
+    start, stop, a, b, c, bias, other, then, a_at, b_at, M, N, K, ai, ak, bk, bj, add, blocks
+):
     width = WIDTH // a.itemsize
     row_block, column_block = blocks[0], blocks[1]
     # all blocks as deep as each other, to a line: a short last one would only cost a pass over C
@@ -152,7 +168,7 @@ def _matmul(start, stop, a, b, c, bias, residual, a_at, b_at, M, N, K, ai, ak, b
                     else:
                         _ahead(a, a0 + ROWS * ai, ai, ak, depth)
                         _strip(a, a0, ai, ak, m, panels, n, depth, c, c0, N, more, rows, corner)
-                    if k0 + depth < K or not bias.size + residual.size:
+                    if k0 + depth < K or (bias.size == 0 and then == NOTHING):
                         continue
                     for r in range(m):  # C is complete here
                         row = c[c0 + r * N : c0 + r * N + n]
@@ -160,10 +176,24 @@ def _matmul(start, stop, a, b, c, bias, residual, a_at, b_at, M, N, K, ai, ak, b
                             shift = bias[j0 : j0 + n]
                             for j in range(n):
                                 row[j] += shift[j]
-                        if residual.size:
-                            shift = residual[c0 + r * N : c0 + r * N + n]
+                        if then == NOTHING:
+                            continue
+                        beside = other[c0 + r * N : c0 + r * N + n]
+                        if then == RESIDUAL:
                             for j in range(n):
-                                row[j] += shift[j]
+                                row[j] += beside[j]
+                        elif then == GELU:
+                            for j in range(n):
+                                beside[j] = gelu_exact(row[j])
+                        elif then == GELU_TANH:
+                            for j in range(n):
+                                beside[j] = gelu_by_tanh(row[j])
+                        elif then == GELU_BACKWARD:
+                            for j in range(n):
+                                row[j] *= slope_exact(beside[j])
+                        else:
+                            for j in range(n):
+                                row[j] *= slope_by_tanh(beside[j])
 
 
 # -- the product of few rows -------------------------------------------------------------------
@@ -252,9 +282,11 @@ def _run(
     c: Array,
     add: bool = False,
     bias: Array | None = None,
-    residual: Array | None = None,
+    other: Array | None = None,
+    then: int = NOTHING,
 ) -> None:
-    """C (+)= A B + bias + residual; c is contiguous."""
+    """C (+)= A B + bias, and then what is to be done with other; c is contiguous, and so is
+    what is written of other."""
     (M, K), N = a.shape[-2:], b.shape[-1]
     batch, count = c.shape[:-2], math.prod(c.shape[:-2])
     (left, ai, ak), (right, bk, bj) = _matrices(a), _matrices(b)
@@ -266,12 +298,12 @@ def _run(
     if M <= FEW:
         block = 64
         _few_rows(count * -(-N // block), left, right, flat, vector, *sizes, block, work=work)
-        if residual is not None:
-            c += residual.reshape(c.shape)
+        if then == RESIDUAL and other is not None:
+            c += other.reshape(c.shape)
         return
     units, blocks = _blocks(M, N, K, columns(c.dtype), count, get_threads())
-    other = none if residual is None else plain(residual).reshape(-1)
-    _matmul(units, left, right, flat, vector, other, *sizes, blocks, work=work)
+    beside = none if other is None else plain(other).reshape(-1)
+    _matmul(units, left, right, flat, vector, beside, then, *sizes, blocks, work=work)
 
 
 def matmul(a: Array, b: Array, out: Array | None = None, add: bool = False) -> Array:
@@ -350,7 +382,100 @@ def linear(
     ShapeError
         If the shapes do not fit.
     """
-    shape = (x.shape[0], weight.shape[0])
+    y = _result("linear", x, weight, bias, residual)
+    if y.size:
+        _run(x, weight.T, y, False, bias, residual, NOTHING if residual is None else RESIDUAL)
+    return y
+
+
+def linear_gelu(
+    x: Array, weight: Array, bias: Array | None, approximate: str
+) -> tuple[Array, Array]:
+    """H = X Wᵀ + bias and gelu(H), in one pass over both.
+
+    The same numbers, to the last bit, as `linear` and `activation.gelu` one after the other.
+
+    Parameters
+    ----------
+    x : (N, in)
+    weight : (out, in)
+    bias : (out,), optional
+    approximate : "none" or "tanh"
+        As for `activation.gelu`.
+
+    Returns
+    -------
+    h, activated : (N, out)
+        The backward needs h.
+
+    Raises
+    ------
+    ShapeError
+        If the shapes do not fit.
+    ConfigError
+        If approximate is neither.
+    """
+    by_tanh = tanh_form("linear_gelu", approximate)
+    h = _result("linear_gelu", x, weight, bias)
+    if len(x) <= FEW:
+        if h.size:
+            _run(x, weight.T, h, bias=bias)
+        return h, gelu(h, approximate)
+    activated = empty(h.shape, h.dtype)
+    if h.size:
+        _run(x, weight.T, h, False, bias, activated, GELU_TANH if by_tanh else GELU)
+    return h, activated
+
+
+def matmul_gelu_backward(dy: Array, weight: Array, h: Array, approximate: str) -> Array:
+    """dH = (dY W) gelu'(H), number by number, in one pass: back through W and what it was fed.
+
+    The forward was Y = gelu(H) Wᵀ. The same numbers, to the last bit, as `matmul` and
+    `activation.gelu_backward` one after the other.
+
+    Parameters
+    ----------
+    dy : (N, out)
+    weight : (out, in)
+    h : (N, in)
+    approximate : "none" or "tanh"
+
+    Returns
+    -------
+    (N, in)
+
+    Raises
+    ------
+    ShapeError
+        If the shapes do not fit.
+    ConfigError
+        If approximate is neither.
+    """
+    by_tanh = tanh_form("matmul_gelu_backward", approximate)
+    if (
+        dy.ndim != 2
+        or weight.ndim != 2
+        or dy.shape[1] != weight.shape[0]
+        or h.shape != (dy.shape[0], weight.shape[1])
+    ):
+        raise ShapeError(
+            "matmul_gelu_backward: expected dy (N, out), weight (out, in) and h (N, in), got "
+            f"{dy.shape}, {weight.shape}, {h.shape}"
+        )
+    if len(dy) <= FEW:
+        return gelu_backward(matmul(dy, weight), h, approximate)
+    dh = empty(h.shape, dy.dtype)
+    if dh.size:
+        then = GELU_BACKWARD_TANH if by_tanh else GELU_BACKWARD
+        _run(dy, weight, dh, False, None, h, then)
+    return dh
+
+
+def _result(
+    name: str, x: Array, weight: Array, bias: Array | None, residual: Array | None = None
+) -> Array:
+    """Memory for X Wᵀ, of shapes that fit."""
+    shape = (*x.shape[:1], *weight.shape[:1])
     if (
         x.ndim != 2
         or weight.ndim != 2
@@ -360,10 +485,7 @@ def linear(
     ):
         shapes = [s if s is None else s.shape for s in (x, weight, bias, residual)]
         raise ShapeError(
-            "linear: expected x (N, in), weight (out, in), bias (out,) and residual (N, out), "
+            f"{name}: expected x (N, in), weight (out, in), bias (out,) and residual (N, out), "
             f"got {', '.join(map(str, shapes))}"
         )
-    y = empty(shape, x.dtype)
-    if y.size:
-        _run(x, weight.T, y, bias=bias, residual=residual)
-    return y
+    return empty(shape, x.dtype)

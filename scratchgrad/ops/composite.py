@@ -79,6 +79,20 @@ def linear(x: Any, weight: Any, bias: Any = None, residual: Any = None) -> Any:
     return y if residual is None else add(y, residual)
 
 
+def mlp(
+    x: Any,
+    up_weight: Any,
+    up_bias: Any,
+    down_weight: Any,
+    down_bias: Any,
+    residual: Any = None,
+    approximate: str = "none",
+) -> Any:
+    """linear(gelu(linear(x))) + residual."""
+    a = gelu(linear(x, up_weight, up_bias), approximate)  # (..., inner)
+    return linear(a, down_weight, down_bias, residual)
+
+
 def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
     """(x - mean) / sqrt(var + eps) * weight + bias."""
     centred = subtract(x, mean(x, axis=-1, keepdims=True))

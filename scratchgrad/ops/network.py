@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from scratchgrad.errors import DtypeError, ShapeError
+from scratchgrad.errors import ConfigError, DtypeError, ShapeError
 from scratchgrad.kernels import attention, norm, random
 from scratchgrad.kernels import softmax as soft
 from scratchgrad.kernels.matmul import linear as affine
+from scratchgrad.kernels.matmul import linear_gelu, matmul_gelu_backward
 from scratchgrad.kernels.matmul import matmul as product
 from scratchgrad.kernels.reduction import column_sums
 from scratchgrad.operation import differentiable, into
@@ -50,6 +51,68 @@ def linear(x, weight, bias=None, residual=None, /):
         column_sums,
         lambda dy: dy,
     )
+
+
+@differentiable
+def mlp(x, up_weight, up_bias, down_weight, down_bias, residual=None, /, approximate="none"):
+    """gelu(x W1^T + b1) W2^T + b2 + residual: the same as linear, gelu and linear.
+
+    GELU is computed where the first product leaves its numbers in the cache, and its slope where
+    the backward's product by W2 does.
+
+    Parameters
+    ----------
+    x : (..., in)
+    up_weight, up_bias : (inner, in), (inner,) or None
+    down_weight, down_bias : (out, inner), (out,) or None
+    residual : (..., out), optional
+        What the result would be added to anyway.
+    approximate : "none" or "tanh"
+        As for ``gelu``.
+
+    Returns
+    -------
+    (..., out)
+
+    Source: Vaswani et al., Attention Is All You Need (2017), equation 2; with GELU, Radford et
+    al., GPT (2018), section 4.1.
+    """
+    x, up_weight, down_weight = as_floats(x, up_weight, down_weight)
+    if approximate not in ("none", "tanh"):
+        raise ConfigError(f"mlp: expected approximate 'none' or 'tanh', received {approximate!r}")
+    if up_weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != up_weight.shape[1]:
+        raise ShapeError(
+            f"mlp: expected x (..., in) and up_weight (inner, in), received {x.shape} and "
+            f"{up_weight.shape}"
+        )
+    if down_weight.ndim != 2 or down_weight.shape[1] != len(up_weight):
+        raise ShapeError(
+            f"mlp: expected up_weight (inner, in) and down_weight (out, inner), received "
+            f"{up_weight.shape} and {down_weight.shape}"
+        )
+    for name, bias, weight in (("up", up_bias, up_weight), ("down", down_bias, down_weight)):
+        if bias is not None and bias.shape != weight.shape[:1]:
+            raise ShapeError(f"mlp: expected {name}_bias {weight.shape[:1]}, received {bias.shape}")
+    shape, out_shape = x.shape, (*x.shape[:-1], len(down_weight))
+    if residual is not None and residual.shape != out_shape:
+        raise ShapeError(f"mlp: expected a residual {out_shape}, received {residual.shape}")
+    x = rows_of(x)  # (N, in)
+    h, a = linear_gelu(x, up_weight, up_bias, approximate)  # (N, inner); a = gelu(h)
+    y = affine(a, down_weight, down_bias, residual if residual is None else rows_of(residual))
+
+    def backward(dy):
+        # forward: a = gelu(h), y = a W2^T; the gradient of h is computed once, for three
+        dh = matmul_gelu_backward(rows_of(dy), down_weight, h, approximate)  # (N, inner)
+        return (  # forward: h = x W1^T + b1, y = a W2^T + b2 + residual
+            lambda dy: product(dh, up_weight).reshape(shape),
+            into(lambda dy, out, add: product(dh.T, x, out, add)),
+            lambda dy: column_sums(dh),
+            into(lambda dy, out, add: product(rows_of(dy).T, a, out, add)),
+            lambda dy: column_sums(dy),
+            lambda dy: dy,
+        )
+
+    return y.reshape(out_shape), backward
 
 
 @differentiable

@@ -26,6 +26,16 @@ def test_linear():
     assert counted("linear", (zeros(6, 4), zeros(5, 4), None), zeros(6, 5))[0] == 240
 
 
+def test_two_layers_with_gelu_between():
+    x, up, down = zeros(2, 3, 4), zeros(8, 4), zeros(5, 8)
+    forward, backward = counted("mlp", (x, up, None, down, None, None), zeros(2, 3, 5))
+    products = 2 * 6 * (4 * 8 + 8 * 5)
+    assert forward == products + 5 * 6 * 8
+    assert backward == 2 * products + 8 * 6 * 8
+    full = (x, up, zeros(8), down, zeros(5), zeros(2, 3, 5))
+    assert counted("mlp", full, zeros(2, 3, 5)) == (forward + 48 + 30 + 30, backward + 48 + 30)
+
+
 def test_matmul():
     forward, backward = counted("matmul", (zeros(7, 2, 3), zeros(3, 4)), zeros(7, 2, 4))
     assert forward == 2 * 7 * 2 * 3 * 4

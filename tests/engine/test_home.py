@@ -136,6 +136,61 @@ def test_a_retained_graph_writes_again() -> None:
     assert x.grad.tolist() == [4]
 
 
+def test_what_is_shared_is_computed_once_and_gone() -> None:
+    """One function may give functions in the place of gradients: called if needed, ``into`` as
+    ever; what they share ends with the visit, and is made anew for a second backward."""
+    shared: list[weakref.ref] = []
+    called: list[object] = []
+
+    @sg.differentiable
+    def three(x, y, z):
+        def backward(dy):
+            made = 2 * dy
+            shared.append(weakref.ref(made))
+
+            def dx(_, out, add):
+                called.append(None if out is None else id(out))
+                if out is None:
+                    return made.copy()
+                out[...] = out + made if add else made
+                return out
+
+            return into(dx), made + dy, lambda dy: called.append("z") or made.copy()
+
+        return 2 * x + 3 * y + 2 * z, backward
+
+    x, y, z = housed(1.0), leaf(1.0), np.ones(1, np.float32)
+    out = three(x, y, z)
+    out.backward(retain_graph=True)
+    out.backward()
+    assert called == [id(x._home.array)] * 2  # z wants none
+    assert [ref() for ref in shared] == [None, None]
+    assert (x.grad.tolist(), y.grad.tolist()) == ([4], [6])
+    assert x.grad is x._home.array
+    z = leaf(1.0)
+    three(leaf(1.0), y, z).backward()
+    assert called[2:] == [None, "z"]
+    assert z.grad.tolist() == [2]
+
+
+def test_the_weights_of_an_mlp_are_written_in_place(rng: np.random.Generator) -> None:
+    shapes = (9, 4), (6, 4), (6,), (5, 6), (5,)
+    arrays = [rng.standard_normal(s) for s in shapes]
+    plain, homes = ([sg.tensor(a, requires_grad=True) for a in arrays] for _ in range(2))
+    AdamW(homes[1:])
+    for p in homes[1:]:
+        p._home.array[...] = np.nan
+    c = rng.standard_normal((9, 5))
+    for _ in range(2):
+        for leaves in (plain, homes):
+            y = sg.ops.mlp(*leaves)
+            y.backward(c, retain_graph=True)
+            y.backward(c)
+        for p, q in zip(plain, homes, strict=True):
+            np.testing.assert_allclose(q.grad, p.grad, rtol=1e-12, atol=1e-12)
+        assert all(p.grad is p._home.array for p in homes[1:])
+
+
 @pytest.mark.parametrize("name", ["embedding", "slice", "rows twice", "mask", "whole"])
 def test_operations_that_write_in_place(name: str, rng: np.random.Generator) -> None:
     ids = np.array([[0, 2], [2, 3]])

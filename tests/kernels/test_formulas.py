@@ -111,6 +111,20 @@ def swiglu(rng: np.random.Generator) -> Any:
     return (2 * rng.standard_normal((3, 8)),), reference.swiglu, backward
 
 
+def matmul_gelu(approximate: str) -> Callable[[np.random.Generator], Any]:
+    """y = gelu(h) Wᵀ, by h."""
+    weight = np.random.default_rng(5).standard_normal((4, 3))
+
+    def backward(dy: np.ndarray, h: np.ndarray) -> Arrays:
+        return (reference.matmul_gelu_backward(dy, weight, h, approximate),)
+
+    return lambda rng: (
+        (2 * rng.standard_normal((5, 3)),),
+        lambda h: reference.gelu(h, approximate) @ weight.T,
+        backward,
+    )
+
+
 def add_rows(rng: np.random.Generator) -> Any:
     """The backward of looking up; ids repeat."""
     ids = np.array([1, 3, 1, 1])
@@ -133,6 +147,8 @@ FORMULAS: dict[str, Callable[[np.random.Generator], Any]] = {
     "cross_entropy": cross_entropy,
     "gelu-none": activation("gelu", "none"),
     "gelu-tanh": activation("gelu", "tanh"),
+    "matmul_gelu-none": matmul_gelu("none"),
+    "matmul_gelu-tanh": matmul_gelu("tanh"),
     "silu": activation("silu"),
     "swiglu": swiglu,
     "add_rows": add_rows,

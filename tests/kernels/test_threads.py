@@ -36,6 +36,10 @@ SIZES = {
     "adamw_step": [500, 300, 0, 0, 0],
     "matmul-2d": [300, 129, 150, 0, 0],
     "linear": [300, 129, 150, 0, 0],
+    "linear_gelu-none": [300, 129, 150, 0, 0],
+    "linear_gelu-tanh": [300, 129, 150, 0, 0],
+    "matmul_gelu_backward-none": [300, 129, 150, 0, 0],
+    "matmul_gelu_backward-tanh": [300, 129, 150, 0, 0],
     "column_sums": [500, 9, 300, 0, 0],
     "add_rows": [9, 500, 700, 0, 0],
 }

@@ -25,6 +25,7 @@ FUSED = [
     "linear_cross_entropy",
     "log_softmax",
     "logsumexp",
+    "mlp",
     "rms_norm",
     "sigmoid",
     "silu",

@@ -99,6 +99,26 @@ SHAPES: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: F.linear(X, np.ones((4, 3)), np.ones(3)),
         r"linear: expected a bias \(4,\)",
     ),
+    "mlp": (
+        lambda: F.mlp(X, np.ones((4, 2)), None, np.ones((5, 4)), None),
+        r"mlp: expected x \(\.\.\., in\) and up_weight .*\(2, 3\) and \(4, 2\)",
+    ),
+    "mlp down": (
+        lambda: F.mlp(X, np.ones((4, 3)), None, np.ones((4, 5)), None),
+        r"mlp: expected .* down_weight \(out, inner\), received \(4, 3\) and \(4, 5\)",
+    ),
+    "mlp up_bias": (
+        lambda: F.mlp(X, np.ones((4, 3)), np.ones(3), np.ones((5, 4)), None),
+        r"mlp: expected up_bias \(4,\), received \(3,\)",
+    ),
+    "mlp down_bias": (
+        lambda: F.mlp(X, np.ones((4, 3)), None, np.ones((5, 4)), np.ones(4)),
+        r"mlp: expected down_bias \(5,\), received \(4,\)",
+    ),
+    "mlp residual": (
+        lambda: F.mlp(X, np.ones((4, 3)), None, np.ones((5, 4)), None, np.ones((2, 4))),
+        r"mlp: expected a residual \(2, 5\), received \(2, 4\)",
+    ),
     "layer_norm": (
         lambda: F.layer_norm(X, np.ones(2)),
         r"layer_norm: expected a weight of shape \(3,\)",
@@ -125,6 +145,10 @@ CONFIGS: dict[str, tuple[Callable[[], Any], str]] = {
     "gelu": (
         lambda: F.gelu(X, "erf"),
         "gelu: expected approximate 'none' or 'tanh', received 'erf'",
+    ),
+    "mlp": (
+        lambda: F.mlp(X, np.ones((4, 3)), None, np.ones((5, 4)), None, approximate="erf"),
+        "mlp: expected approximate 'none' or 'tanh', received 'erf'",
     ),
     "dropout": (lambda: F.dropout(X, 1.5), "dropout: expected a probability from 0 to 1"),
     "dropout nan": (lambda: F.dropout(X, float("nan")), "dropout: expected a probability"),

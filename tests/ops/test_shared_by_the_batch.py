@@ -17,6 +17,7 @@ SHARED: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
     "matmul": (lambda x, b: x @ b, ((4, 3),)),
     "matmul by a vector": (lambda x, b: x @ b, ((4,),)),
     "linear": (F.linear, ((3, 4), (3,))),
+    "mlp": (F.mlp, ((6, 4), (6,), (3, 6), (3,))),
     "layer_norm": (F.layer_norm, ((4,), (4,))),
     "rms_norm": (F.rms_norm, ((4,),)),
     "multiply": (lambda x, w: x * w, ((4,),)),

@@ -41,6 +41,7 @@ OPS = {
     "linear_cross_entropy": "(x, weight, targets, /, ignore_index=-100, label_smoothing=0.0, "
     "reduction='mean')",
     "log_softmax": "(x, /, axis=-1)",
+    "mlp": "(x, up_weight, up_bias, down_weight, down_bias, residual=None, /, approximate='none')",
     "pad": "(x, /, pad_width, constant_value=0)",
     "permute_dims": "(x, /, axes)",
     "repeat": "(x, /, repeats, axis=None)",
@@ -92,6 +93,7 @@ SPELLED = {
     "linear_cross_entropy": OPS["linear_cross_entropy"],
     "log_softmax": OPS["log_softmax"],
     "logsumexp": "(x, axis=-1)",
+    "mlp": OPS["mlp"],
     "rms_norm": OPS["rms_norm"],
     "sigmoid": "(x)",
     "silu": "(x)",

@@ -188,6 +188,13 @@ TWINS = {
         lambda x, w, b, r: anp.dot(x, anp.transpose(w)) + b + r,
         ((2, 3, 4), (5, 4), (5,), (2, 3, 5)),
     ),
+    "mlp": Twin(
+        lambda *inputs: F.mlp(*inputs, approximate="tanh"),
+        lambda x, w, b, v, c, r: (
+            anp.dot(gelu(anp.dot(x, anp.transpose(w)) + b), anp.transpose(v)) + c + r
+        ),
+        ((2, 3, 4), (6, 4), (6,), (5, 6), (5,), (2, 3, 5)),
+    ),
     "linear_cross_entropy": Twin(
         lambda x, w: F.linear_cross_entropy(x, w, TARGETS),
         lambda x, w: anp.mean(cross_entropy(anp.dot(x, anp.transpose(w)), 0)),

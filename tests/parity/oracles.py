@@ -114,6 +114,10 @@ def _linear(x: Any, weight: Any, bias: Any = None, residual: Any = None) -> Any:
     return y if residual is None else y + residual
 
 
+def _mlp(x: Any, w: Any, b: Any, v: Any, c: Any, residual: Any, approximate: str) -> Any:
+    return _linear(F.gelu(F.linear(x, w, b), approximate=approximate), v, c, residual)
+
+
 def _linear_cross_entropy(x: Any, weight: Any, targets: Any, **settings: Any) -> Any:
     return _cross_entropy(F.linear(x, weight), targets, **settings)
 
@@ -211,6 +215,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "matmul": torch.matmul,
     "einsum": lambda *operands, subscripts: torch.einsum(subscripts, *operands),
     "linear": _linear,
+    "mlp": _mlp,
     "layer_norm": lambda x, w, b, eps: F.layer_norm(x, x.shape[-1:], w, b, eps),
     "rms_norm": lambda x, w, eps: F.rms_norm(x, x.shape[-1:], w, eps),
     "dropout": _dropout,

@@ -30,6 +30,19 @@ def linear(
     return y if residual is None else y + residual
 
 
+def linear_gelu(
+    x: Array, weight: Array, bias: Array | None, approximate: str
+) -> tuple[Array, Array]:
+    """h = x Wᵀ + bias, and gelu(h)."""
+    h = linear(x, weight, bias)
+    return h, gelu(h, approximate)
+
+
+def matmul_gelu_backward(dy: Array, weight: Array, h: Array, approximate: str) -> Array:
+    """y = gelu(h) Wᵀ: dy W is the gradient of gelu(h), and its slope at h does the rest."""
+    return gelu_backward(dy @ weight, h, approximate)
+
+
 def column_sums(x: Array) -> Array:
     """The sum over all axes but the last."""
     return x.sum(axis=tuple(range(x.ndim - 1)))

@@ -80,18 +80,80 @@ PRODUCTS = [
     Bug(
         "linear_bias_of_the_first_row",
         OPS,
-        was="column_sums,",
-        becomes="lambda dy: rows_of(dy)[:1].sum(axis=0),",
+        was="        column_sums,",
+        becomes="        lambda dy: rows_of(dy)[:1].sum(axis=0),",
         caught_by=(layer("Linear"), shared("linear")),
         lesson="The sum over the batch is missing: right for one row, and the shape is right.",
     ),
     Bug(
         "linear_bias_by_the_mean",
         OPS,
-        was="column_sums,",
-        becomes="lambda dy: rows_of(dy).mean(axis=0),",
+        was="        column_sums,",
+        becomes="        lambda dy: rows_of(dy).mean(axis=0),",
         caught_by=(layer("Linear"), shared("linear")),
         lesson="The mean over the batch is in the loss already.",
+    ),
+]
+
+EPILOGUES = "tests/kernels/test_epilogues.py::"
+
+LAYERS_WITH_GELU = [
+    Bug(
+        "gelu_slope_at_the_product",
+        "kernels/matmul.py",
+        was="row[j] *= slope_exact(beside[j])",
+        becomes="row[j] *= slope_exact(row[j])",
+        caught_by=(
+            twin("matmul_gelu_backward-none"),
+            EPILOGUES + "test_the_bits_are_those_of_one_step_after_the_other"
+            "[(8, 5, 128)-float32-none]",
+        ),
+        lesson="The slope belongs to what GELU was fed, not to the gradient that comes back.",
+    ),
+    Bug(
+        "gelu_before_the_last_depth",
+        "kernels/matmul.py",
+        was="if k0 + depth < K or (bias.size == 0 and then == NOTHING):",
+        becomes="if (k0 + depth < K and then <= RESIDUAL) or (bias.size == 0 and then == NOTHING):",
+        caught_by=(
+            EPILOGUES + "test_the_numbers_are_those_of_the_formulas[(9, 513, 33)-float64-none]",
+            EPILOGUES + "test_the_numbers_are_those_of_the_formulas[(9, 513, 33)-float64-tanh]",
+        ),
+        lesson="Up to 512 steps there is one depth, the last one; a bias is added twice beyond.",
+    ),
+    Bug(
+        "gelu_written_over_what_the_backward_needs",
+        "kernels/matmul.py",
+        was="beside[j] = gelu_by_tanh(row[j])",
+        becomes="beside[j] = gelu_by_tanh(row[j])\n"
+        "                                row[j] = beside[j]",
+        caught_by=(twin("linear_gelu-tanh"), differences("mlp")),
+        lesson="The result is right; only the way back asks for h again.",
+    ),
+    Bug(
+        "mlp_gradient_without_the_slope",
+        OPS,
+        was="dh = matmul_gelu_backward(rows_of(dy), down_weight, h, approximate)",
+        becomes="dh = product(rows_of(dy), down_weight)",
+        caught_by=differences("mlp"),
+        lesson="Shapes fit, and the last layer learns; what comes before is led by a linear model.",
+    ),
+    Bug(
+        "mlp_down_weight_fed_with_h",
+        OPS,
+        was="into(lambda dy, out, add: product(rows_of(dy).T, a, out, add)),",
+        becomes="into(lambda dy, out, add: product(rows_of(dy).T, h, out, add)),",
+        caught_by=differences("mlp"),
+        lesson="Two arrays of one shape are kept, before GELU and after; far above 0 they agree.",
+    ),
+    Bug(
+        "shared_backward_forgets_the_home",
+        "tape.py",
+        was="g if g is None or callable(g) else (lambda _, g=g: g) for g in gradients",
+        becomes="None if g is None else (lambda _, g=g: g(dy) if callable(g) else g)\n"
+        "                for g in gradients",
+        caught_by="tests/engine/test_home.py::test_what_is_shared_is_computed_once_and_gone",
+        lesson="Every number is right; only the second array and its copy are back.",
     ),
 ]
 
@@ -338,4 +400,4 @@ DROPOUT = [
     ),
 ]
 
-BUGS = [*PRODUCTS, *NORMS, *LOSSES, *DROPOUT]
+BUGS = [*PRODUCTS, *LAYERS_WITH_GELU, *NORMS, *LOSSES, *DROPOUT]
