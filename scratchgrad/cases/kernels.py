@@ -16,6 +16,7 @@ from scratchgrad.kernels import (
     attention_cache,
     cross_entropy,
     indexing,
+    linear,
     matmul,
     norm,
     random,
@@ -236,12 +237,12 @@ def adamw_args(rng, dtype, sizes):
 CASES = [
     Case(matmul, "matmul", matmul_args),
     Case(matmul, "matmul", matmul_2d, label="matmul-2d"),
-    Case(matmul, "linear", linear_args),
-    Case(matmul, "linear_gelu", linear_gelu_args("none"), label="linear_gelu-none"),
-    Case(matmul, "linear_gelu", linear_gelu_args("tanh"), label="linear_gelu-tanh"),
+    Case(linear, "linear", linear_args),
+    Case(linear, "linear_gelu", linear_gelu_args("none"), label="linear_gelu-none"),
+    Case(linear, "linear_gelu", linear_gelu_args("tanh"), label="linear_gelu-tanh"),
     *(
         Case(
-            matmul,
+            linear,
             "matmul_gelu_backward",
             matmul_gelu_backward_args(approximate),
             label=f"matmul_gelu_backward-{approximate}",

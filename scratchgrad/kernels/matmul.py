@@ -9,9 +9,9 @@ The ladder, each step measured in docs/matmul.md:
    DEPTH x `column_block` numbers is first copied into panels as wide as a tile, which stay in the
    second cache while all rows of A pass over them. A is read where it lies, transposed or not.
 
-What follows a product in a network is done to each strip of C while it is in the first cache:
-adding a bias, adding a residual, GELU, and on the way back its slope. (One pass over memory for
-each is saved.)
+What follows a product in a network (`linear.py`) is done to each strip of C while it is in the
+first cache: adding a bias, adding a residual, GELU, and on the way back its slope. One pass over
+memory for each is saved.
 """
 
 import functools
@@ -28,7 +28,6 @@ from scratchgrad.kernels.activation import (
     gelu_exact,
     slope_by_tanh,
     slope_exact,
-    tanh_form,
 )
 from scratchgrad.kernels.buffers import empty
 from scratchgrad.kernels.jit import EXACT, FAST, get_threads, kernel, plain, routine
@@ -276,7 +275,18 @@ def _blocks(
     return matrices * -(-N // wide) * -(-M // tall), np.array([tall, wide])
 
 
-def _run(
+def _follow(c: Array, other: Array, then: int) -> None:
+    """What the blocked kernel does in its store, for a result of few rows."""
+    form = "tanh" if then in (GELU_TANH, GELU_BACKWARD_TANH) else "none"
+    if then == RESIDUAL:
+        c += other
+    elif then in (GELU, GELU_TANH):
+        other[...] = gelu(c, form)
+    else:
+        c[...] = gelu_backward(c, other, form)
+
+
+def multiply(
     a: Array,
     b: Array,
     c: Array,
@@ -285,8 +295,10 @@ def _run(
     other: Array | None = None,
     then: int = NOTHING,
 ) -> None:
-    """C (+)= A B + bias, and then what is to be done with other; c is contiguous, and so is
-    what is written of other."""
+    """C (+)= A B + bias, and then what is to be done with other, of C's shape.
+
+    c is contiguous, and so is other where it is written.
+    """
     (M, K), N = a.shape[-2:], b.shape[-1]
     batch, count = c.shape[:-2], math.prod(c.shape[:-2])
     (left, ai, ak), (right, bk, bj) = _matrices(a), _matrices(b)
@@ -298,8 +310,8 @@ def _run(
     if M <= FEW:
         block = 64
         _few_rows(count * -(-N // block), left, right, flat, vector, *sizes, block, work=work)
-        if then == RESIDUAL and other is not None:
-            c += other.reshape(c.shape)
+        if other is not None:
+            _follow(c, other, then)
         return
     units, blocks = _blocks(M, N, K, columns(c.dtype), count, get_threads())
     beside = none if other is None else plain(other).reshape(-1)
@@ -357,135 +369,5 @@ def matmul(a: Array, b: Array, out: Array | None = None, add: bool = False) -> A
             f"matmul: expected out {shape}, C-contiguous {a.dtype}, got {c.shape} {c.dtype}"
         )
     if c.size:
-        _run(a, b, c, add)
+        multiply(a, b, c, add)
     return c
-
-
-def linear(
-    x: Array, weight: Array, bias: Array | None = None, residual: Array | None = None
-) -> Array:
-    """Y = X Wᵀ + bias + residual, in one pass over Y.
-
-    Parameters
-    ----------
-    x : (N, in)
-    weight : (out, in)
-    bias : (out,), optional
-    residual : (N, out), optional
-
-    Returns
-    -------
-    (N, out)
-
-    Raises
-    ------
-    ShapeError
-        If the shapes do not fit.
-    """
-    y = _result("linear", x, weight, bias, residual)
-    if y.size:
-        _run(x, weight.T, y, False, bias, residual, NOTHING if residual is None else RESIDUAL)
-    return y
-
-
-def linear_gelu(
-    x: Array, weight: Array, bias: Array | None, approximate: str
-) -> tuple[Array, Array]:
-    """H = X Wᵀ + bias and gelu(H), in one pass over both.
-
-    The same numbers, to the last bit, as `linear` and `activation.gelu` one after the other.
-
-    Parameters
-    ----------
-    x : (N, in)
-    weight : (out, in)
-    bias : (out,), optional
-    approximate : "none" or "tanh"
-        As for `activation.gelu`.
-
-    Returns
-    -------
-    h, activated : (N, out)
-        The backward needs h.
-
-    Raises
-    ------
-    ShapeError
-        If the shapes do not fit.
-    ConfigError
-        If approximate is neither.
-    """
-    by_tanh = tanh_form("linear_gelu", approximate)
-    h = _result("linear_gelu", x, weight, bias)
-    if len(x) <= FEW:
-        if h.size:
-            _run(x, weight.T, h, bias=bias)
-        return h, gelu(h, approximate)
-    activated = empty(h.shape, h.dtype)
-    if h.size:
-        _run(x, weight.T, h, False, bias, activated, GELU_TANH if by_tanh else GELU)
-    return h, activated
-
-
-def matmul_gelu_backward(dy: Array, weight: Array, h: Array, approximate: str) -> Array:
-    """dH = (dY W) gelu'(H), number by number, in one pass: back through W and what it was fed.
-
-    The forward was Y = gelu(H) Wᵀ. The same numbers, to the last bit, as `matmul` and
-    `activation.gelu_backward` one after the other.
-
-    Parameters
-    ----------
-    dy : (N, out)
-    weight : (out, in)
-    h : (N, in)
-    approximate : "none" or "tanh"
-
-    Returns
-    -------
-    (N, in)
-
-    Raises
-    ------
-    ShapeError
-        If the shapes do not fit.
-    ConfigError
-        If approximate is neither.
-    """
-    by_tanh = tanh_form("matmul_gelu_backward", approximate)
-    if (
-        dy.ndim != 2
-        or weight.ndim != 2
-        or dy.shape[1] != weight.shape[0]
-        or h.shape != (dy.shape[0], weight.shape[1])
-    ):
-        raise ShapeError(
-            "matmul_gelu_backward: expected dy (N, out), weight (out, in) and h (N, in), got "
-            f"{dy.shape}, {weight.shape}, {h.shape}"
-        )
-    if len(dy) <= FEW:
-        return gelu_backward(matmul(dy, weight), h, approximate)
-    dh = empty(h.shape, dy.dtype)
-    if dh.size:
-        then = GELU_BACKWARD_TANH if by_tanh else GELU_BACKWARD
-        _run(dy, weight, dh, False, None, h, then)
-    return dh
-
-
-def _result(
-    name: str, x: Array, weight: Array, bias: Array | None, residual: Array | None = None
-) -> Array:
-    """Memory for X Wᵀ, of shapes that fit."""
-    shape = (*x.shape[:1], *weight.shape[:1])
-    if (
-        x.ndim != 2
-        or weight.ndim != 2
-        or x.shape[1] != weight.shape[1]
-        or (bias is not None and bias.shape != shape[1:])
-        or (residual is not None and residual.shape != shape)
-    ):
-        shapes = [s if s is None else s.shape for s in (x, weight, bias, residual)]
-        raise ShapeError(
-            f"{name}: expected x (N, in), weight (out, in), bias (out,) and residual (N, out), "
-            f"got {', '.join(map(str, shapes))}"
-        )
-    return empty(shape, x.dtype)

@@ -11,8 +11,8 @@ import numpy as np
 from scratchgrad.errors import ConfigError, DtypeError, ShapeError
 from scratchgrad.kernels import attention, norm, random
 from scratchgrad.kernels import softmax as soft
-from scratchgrad.kernels.matmul import linear as affine
-from scratchgrad.kernels.matmul import linear_gelu, matmul_gelu_backward
+from scratchgrad.kernels.linear import linear as affine
+from scratchgrad.kernels.linear import linear_gelu, matmul_gelu_backward
 from scratchgrad.kernels.matmul import matmul as product
 from scratchgrad.kernels.reduction import column_sums
 from scratchgrad.operation import differentiable, into

@@ -8,15 +8,8 @@ from scratchgrad.cases.kernels import assert_close
 from scratchgrad.errors import ConfigError, ShapeError
 from scratchgrad.kernels import reference, threads
 from scratchgrad.kernels.activation import gelu, gelu_backward
-from scratchgrad.kernels.matmul import (
-    DEPTH,
-    FEW,
-    PANELS,
-    linear,
-    linear_gelu,
-    matmul,
-    matmul_gelu_backward,
-)
+from scratchgrad.kernels.linear import linear, linear_gelu, matmul_gelu_backward
+from scratchgrad.kernels.matmul import DEPTH, FEW, PANELS, matmul
 from scratchgrad.kernels.simd import ROWS, columns
 
 FORMS = pytest.mark.parametrize("approximate", ["none", "tanh"])
@@ -29,11 +22,11 @@ SIZES = [  # rows, steps, columns
     (1, 1, 1),
     (FEW, 9, 33),
     (FEW + 1, 9, 33),
-    (ROWS - 1, 5, LANES),
-    (ROWS, 5, PANELS * LANES),
+    (2 * ROWS - 1, 5, LANES),
+    (2 * ROWS, 5, PANELS * LANES),
     (2 * ROWS + 3, 17, PANELS * LANES + 5),
-    (ROWS + 1, DEPTH + 1, LANES + 1),  # two depths: the sum is complete after the second
-    (ROWS, 2 * DEPTH + 9, 3),
+    (2 * ROWS + 1, DEPTH + 1, LANES + 1),  # two depths: the sum is complete after the second
+    (2 * ROWS, 2 * DEPTH + 9, 3),
 ]
 
 
@@ -99,14 +92,14 @@ def test_the_bits_do_not_depend_on_threads(dtype, approximate, rng):
 @FORMS
 def test_the_ends(approximate):
     """Infinities and nan come out as the kernel of GELU by itself has them."""
-    h = np.array([[0.0, -100.0, 100.0, np.inf, -np.inf, np.nan]] * ROWS, np.float32)
+    h = np.array([[0.0, -100.0, 100.0, np.inf, -np.inf, np.nan]] * 2 * ROWS, np.float32)
     eye = np.eye(6, dtype=np.float32)
     dy = np.ones_like(h)
     np.testing.assert_array_equal(
         matmul_gelu_backward(dy, eye, h, approximate), gelu_backward(dy, h, approximate)
     )
     weight = h[0][:, None].copy()
-    got, activated = linear_gelu(np.ones((ROWS, 1), np.float32), weight, None, approximate)
+    got, activated = linear_gelu(np.ones((2 * ROWS, 1), np.float32), weight, None, approximate)
     np.testing.assert_array_equal(got, h)
     np.testing.assert_array_equal(activated, gelu(h, approximate))
 

@@ -10,7 +10,8 @@ import pytest
 from scratchgrad.cases.kernels import CASES, assert_close
 from scratchgrad.kernels import reference, simd
 from scratchgrad.kernels.jit import Kernel
-from scratchgrad.kernels.matmul import DEPTH, FEW, PANELS, _blocks, linear, matmul
+from scratchgrad.kernels.linear import linear
+from scratchgrad.kernels.matmul import DEPTH, FEW, PANELS, _blocks, matmul
 from scratchgrad.kernels.simd import ROWS
 
 SIZES = {  # the rest: [3, 3, 3, 3, 3]
