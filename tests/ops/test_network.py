@@ -427,3 +427,22 @@ def test_no_gradient_is_made_where_nothing_is_recorded(
     monkeypatch.setattr(kernels, "cross_entropy_with_gradient", None)
     with sg.no_grad():
         assert F.cross_entropy(logits, [1, 2]).item() == recorded
+
+
+# ------------------------------------------------------------------------------------------- mlp
+
+
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+def test_mlp_of_many_rows(approximate: str, rng: np.random.Generator) -> None:
+    """With few rows its products take another way, on which nothing happens in the store."""
+    shapes = (2, 9, 6), (20, 6), (20,), (5, 20), (5,), (2, 9, 5)
+    inputs = [rng.standard_normal(shape) for shape in shapes]
+    dy = rng.standard_normal((2, 9, 5))
+    results = []
+    for mlp in (F.mlp, composite.mlp):
+        tensors = [sg.tensor(x, requires_grad=True) for x in inputs]
+        y = mlp(*tensors, approximate=approximate)
+        y.backward(dy)
+        results.append([y.numpy(), *(x.grad for x in tensors)])
+    for ours, wanted in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, wanted, rtol=1e-10, atol=1e-12)
