@@ -37,12 +37,12 @@ from scratchgrad.kernels.simd import ROWS, VECTOR, WIDTH, columns, tile
 Array = NDArray[np.floating]
 
 DEPTH = 512  # steps k of a block, at most: a strip of A of 16 KB stays in the first cache
-PANELS = 4  # that a block of B is wide: 128 columns of float32
+PANELS = 8  # that a block of B is wide: 256 columns of float32, half of a second cache of 1 MB
 LONG = 1 << 22  # multiplications in a unit, 40 µs
 FEW = 12  # rows of A for which copying B would take longer than the product
 PATCH = 16  # of a depth: squares of B are turned whole
 LINE = 64  # bytes of a cache line; a vector across two takes two loads
-PAGE = 4096  # bytes: lines that lie a page apart share a few places of a cache
+APART = 2048  # bytes: lines that lie such steps apart share a few places of a cache
 
 # What is done to C, by another array of its size, once a sum is complete and its bias added:
 # nothing; C += other; other = gelu(C); C = C gelu'(other). The last two also by the form of tanh.
@@ -95,8 +95,8 @@ def _ahead(a, a0, ai, ak, depth):
 def _gather(a, a0, ak, depth, strips, pair):
     """One or two whole strips of a transposed A, side by side: pair[s, k, i] = A[s ROWS + i, k].
 
-    For an A whose steps k lie a page apart: where it stands, each tile would wait for lines that
-    drove each other out of the cache. Two strips, for a line of float32 holds a step of both.
+    For an A whose steps k lie APART: where it stands, each tile would wait for lines that drove
+    each other out of the cache. Two strips, for a line of float32 holds a step of both.
     """
     for k in range(depth):
         for s in range(strips):
@@ -142,7 +142,7 @@ def _matmul(
     space = np.empty(LINE + deep * min(block, column_block), a.dtype)
     panels = space[-space.ctypes.data % LINE // a.itemsize :]
     rows, corner = np.empty(ROWS * deep, a.dtype), np.empty(ROWS * width, a.dtype)
-    pair, apart = np.empty(2 * ROWS * deep, a.dtype), ai == 1 and ak * a.itemsize % PAGE == 0
+    pair, apart = np.empty(2 * ROWS * deep, a.dtype), ai == 1 and ak * a.itemsize % APART == 0
     for unit in range(start, stop):
         p, i0 = unit // (down * across), unit // across % down * row_block
         first = unit % across * column_block

@@ -47,7 +47,7 @@ def test_einsum_is_attention_s_product_too(rng: np.random.Generator) -> None:
         ((33, 129), (129, 513)),
         ((5, 1, 40, 7), (3, 7, 50)),
         ((2, 70, 33), (33, 34)),
-        ((30, 1024), (1024, 36)),  # in dB the columns of A^T lie a page of memory apart
+        ((30, 1024), (1024, 36)),  # in dB the columns of A^T lie 4096 bytes apart
         ((600, 512), (512, 40)),
         ((7, 3072), (3072, 4)),
         ((300,), (300, 5)),

@@ -66,8 +66,8 @@ PRODUCTS = [
         becomes="at = 0",
         caught_by="tests/ops/test_linalg.py::test_matmul_beyond_a_block_of_the_kernel"
         "[float64-a6-b6]",
-        lesson="Only transposed matrices whose columns lie a page apart are copied in pairs: 1024 "
-        "rows of float32, never 1000.",
+        lesson="Only transposed matrices whose steps lie 2048 bytes apart are copied in pairs: 512 "
+        "rows of float32, never 500.",
     ),
     Bug(
         "linear_weight_gradient_reshaped_into_place",
