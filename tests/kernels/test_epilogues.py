@@ -15,19 +15,20 @@ from scratchgrad.kernels.simd import ROWS, columns
 FORMS = pytest.mark.parametrize("approximate", ["none", "tanh"])
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 LANES = columns(np.float32)
-SIZES = [  # rows, steps, columns
-    (0, 3, 5),
-    (5, 0, 7),
-    (5, 3, 0),
-    (1, 1, 1),
-    (FEW, 9, 33),
-    (FEW + 1, 9, 33),
-    (2 * ROWS - 1, 5, LANES),
-    (2 * ROWS, 5, PANELS * LANES),
-    (2 * ROWS + 3, 17, PANELS * LANES + 5),
-    (2 * ROWS + 1, DEPTH + 1, LANES + 1),  # two depths: the sum is complete after the second
-    (2 * ROWS, 2 * DEPTH + 9, 3),
-]
+SIZES = {  # rows, steps, columns
+    "no-rows": (0, 3, 5),
+    "no-steps": (5, 0, 7),
+    "no-columns": (5, 3, 0),
+    "one": (1, 1, 1),
+    "few": (FEW, 9, 33),
+    "more": (FEW + 1, 9, 33),
+    "a-panel": (2 * ROWS - 1, 5, LANES),
+    "a-block": (2 * ROWS, 5, PANELS * LANES),
+    "beyond-a-block": (2 * ROWS + 3, 17, PANELS * LANES + 5),
+    "two-depths": (2 * ROWS + 1, DEPTH + 1, LANES + 1),  # a sum is complete after the second
+    "three-depths": (2 * ROWS, 2 * DEPTH + 9, 3),
+}
+EVERY_SIZE = pytest.mark.parametrize("size", SIZES.values(), ids=SIZES.keys())
 
 
 def drawn(rng, dtype, size):
@@ -41,7 +42,7 @@ def drawn(rng, dtype, size):
 
 @FORMS
 @DTYPES
-@pytest.mark.parametrize("size", SIZES, ids=str)
+@EVERY_SIZE
 def test_the_numbers_are_those_of_the_formulas(size, dtype, approximate, rng):
     x, weight, bias, dy, back, h = drawn(rng, dtype, size)
     for b in (bias, None):
@@ -54,7 +55,7 @@ def test_the_numbers_are_those_of_the_formulas(size, dtype, approximate, rng):
 
 @FORMS
 @DTYPES
-@pytest.mark.parametrize("size", SIZES, ids=str)
+@EVERY_SIZE
 def test_the_bits_are_those_of_one_step_after_the_other(size, dtype, approximate, rng):
     x, weight, bias, dy, back, h = drawn(rng, dtype, size)
     before, activated = linear_gelu(x, weight, bias, approximate)
