@@ -18,6 +18,7 @@ from scratchgrad.autograd import no_grad
 from scratchgrad.errors import ConfigError, DataError, NonFiniteLossError
 from scratchgrad.gpt import GPT
 from scratchgrad.nn import KVCache
+from scratchgrad.ops.arguments import whole
 
 
 def check_sampling(max_new_tokens: int, temperature: float, top_k: int | None) -> None:
@@ -105,6 +106,8 @@ def generate(
         A setting is out of its range.
     DataError
         The prompt is empty.
+    DtypeError
+        Its ids are not whole numbers.
     """
     check_sampling(max_new_tokens, temperature, top_k)
     context = np.asarray(ids)
@@ -112,6 +115,7 @@ def generate(
         raise DataError(
             f"generate: expected a prompt of one or more ids in a row; got shape {context.shape}"
         )
+    whole("generate", "ids", ids)
     return _continue(model, context.astype(np.int64), max_new_tokens, rng, temperature, top_k)
 
 

@@ -165,6 +165,11 @@ class GPT(Module):
         (B, V)
         """
         t, start = self._check(ids), cache[0].length
+        if start + t > self.config.block_size:
+            raise ShapeError(
+                f"GPT: expected at most {self.config.block_size} positions (block_size), received "
+                f"{t} after the {start} in the cache; begin a new cache"
+            )
         x = self.wte(ids) + self.wpe.weight[start : start + t]  # (B, T, C)
         for block, layer in zip(self.h, cache, strict=True):
             x = block(x, layer)

@@ -18,6 +18,7 @@ from scratchgrad.kernels.matmul import (
     NOTHING,
     RESIDUAL,
     multiply,
+    one_float,
 )
 
 Array = NDArray[np.floating]
@@ -120,6 +121,7 @@ def matmul_gelu_backward(dy: Array, weight: Array, h: Array, approximate: str) -
             "matmul_gelu_backward: expected dy (N, out), weight (out, in) and h (N, in), got "
             f"{dy.shape}, {weight.shape}, {h.shape}"
         )
+    one_float("matmul_gelu_backward", dy, weight, h)
     dh = empty(h.shape, dy.dtype)
     if dh.size:
         then = GELU_BACKWARD_TANH if by_tanh else GELU_BACKWARD
@@ -130,7 +132,7 @@ def matmul_gelu_backward(dy: Array, weight: Array, h: Array, approximate: str) -
 def _result(
     name: str, x: Array, weight: Array, bias: Array | None, residual: Array | None = None
 ) -> Array:
-    """Memory for X Wᵀ, of shapes that fit."""
+    """Memory for X Wᵀ, of shapes and dtypes that fit."""
     shape = (*x.shape[:1], *weight.shape[:1])
     if (
         x.ndim != 2
@@ -144,4 +146,5 @@ def _result(
             f"{name}: expected x (N, in), weight (out, in), bias (out,) and residual (N, out), "
             f"got {', '.join(map(str, shapes))}"
         )
+    one_float(name, x, weight, bias, residual)
     return empty(shape, x.dtype)

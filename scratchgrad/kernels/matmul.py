@@ -20,7 +20,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from scratchgrad.errors import ShapeError
+from scratchgrad.errors import DtypeError, ShapeError
 from scratchgrad.kernels.activation import (
     gelu,
     gelu_backward,
@@ -36,10 +36,11 @@ from scratchgrad.kernels.simd import ROWS, VECTOR, WIDTH, columns, tile
 
 Array = NDArray[np.floating]
 
-DEPTH = 512  # steps k of a block, at most: a strip of A of 16 KB stays in the first cache
+DEPTH = 512  # steps k of a block, at most: a strip of A is 16 KB of float32, half a first cache
 PANELS = 8  # that a block of B is wide: 256 columns of float32, half of a second cache of 1 MB
 LONG = 1 << 22  # multiplications in a unit, 40 µs
 FEW = 12  # rows of A for which copying B would take longer than the product
+FEW_COLUMNS = 64  # in a unit of their product
 PATCH = 16  # of a depth: squares of B are turned whole
 LINE = 64  # bytes of a cache line; a vector across two takes two loads
 APART = 2048  # bytes: lines that lie such steps apart share a few places of a cache
@@ -263,7 +264,7 @@ def _blocks(
     Two for each thread, or eight where each is still long: none waits long for the last one. Of
     the ways to cut C, the one in which the units read least: each reads its rows of A, and copies
     its columns of B, which is to read and to write. How the work is cut does not change the
-    results: each number of C is one chain over k.
+    results: each number of C is one chain over k, cut where K alone says.
     """
     wanted = -(-threads * (2 if matrices * M * N * K < LONG * 8 * threads else 8) // matrices)
     strips, panels = -(-M // ROWS), -(-N // width)
@@ -308,14 +309,27 @@ def multiply(
     vector = none if bias is None else plain(bias)
     flat, work = c.reshape(-1), c.size * max(K, 1)
     if M <= FEW:
-        block = 64
-        _few_rows(count * -(-N // block), left, right, flat, vector, *sizes, block, work=work)
+        units = count * -(-N // FEW_COLUMNS)
+        _few_rows(units, left, right, flat, vector, *sizes, FEW_COLUMNS, work=work)
         if other is not None:
             _follow(c, other, then)
         return
     units, blocks = _blocks(M, N, K, columns(c.dtype), count, get_threads())
     beside = none if other is None else plain(other).reshape(-1)
     _matmul(units, left, right, flat, vector, beside, then, *sizes, blocks, work=work)
+
+
+def one_float(name: str, *arrays: Array | None) -> None:
+    """Refuse arrays that are not of one float dtype: a kernel would read the bytes as if.
+
+    Raises
+    ------
+    DtypeError
+    """
+    dtypes = {x.dtype for x in arrays if x is not None}
+    if len(dtypes) > 1 or not dtypes <= {np.dtype(np.float32), np.dtype(np.float64)}:
+        received = ", ".join(sorted(map(str, dtypes)))
+        raise DtypeError(f"{name}: expected float32 or float64 for all, got {received}")
 
 
 def matmul(a: Array, b: Array, out: Array | None = None, add: bool = False) -> Array:
@@ -329,7 +343,7 @@ def matmul(a: Array, b: Array, out: Array | None = None, add: bool = False) -> A
     b : (..., K, N)
         The leading axes are equal or broadcast by NumPy's rules.
     out : (..., M, N), C-contiguous, optional
-        Where to write C.
+        Where to write C. It must not overlap a or b.
     add : bool
         Add C to what is in out.
 
@@ -341,6 +355,8 @@ def matmul(a: Array, b: Array, out: Array | None = None, add: bool = False) -> A
     ------
     ShapeError
         If an operand has fewer than two axes, or the shapes do not fit.
+    DtypeError
+        If the operands are not all float32 or all float64.
 
     Examples
     --------
@@ -352,6 +368,7 @@ def matmul(a: Array, b: Array, out: Array | None = None, add: bool = False) -> A
         raise ShapeError(
             f"matmul: expected (..., M, K) and (..., K, N), got {a.shape} and {b.shape}"
         )
+    one_float("matmul", a, b)
     if b.ndim == 2 and a.ndim > 2 and a.flags.c_contiguous and out is None:
         # one product with all rows of the batch: (..., M, K) -> (1, ... M, K)
         rows = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
@@ -364,9 +381,11 @@ def matmul(a: Array, b: Array, out: Array | None = None, add: bool = False) -> A
         ) from error
     shape = (*batch, a.shape[-2], b.shape[-1])
     c = empty(shape, a.dtype) if out is None else out
-    if c.shape != shape or not c.flags.c_contiguous or c.dtype != a.dtype:
+    flags = c.flags
+    if c.shape != shape or c.dtype != a.dtype or not (flags.c_contiguous and flags.writeable):
         raise ShapeError(
-            f"matmul: expected out {shape}, C-contiguous {a.dtype}, got {c.shape} {c.dtype}"
+            f"matmul: expected out {shape}, C-contiguous {a.dtype} to write to, got {c.shape} "
+            f"{c.dtype}"
         )
     if c.size:
         multiply(a, b, c, add)

@@ -59,11 +59,15 @@ class KVCache:
         GraphError
             If a gradient is wanted: generate within ``no_grad()``.
         ShapeError
-            If there is no room.
+            If the sizes are not those of the cache, or there is no room.
         """
         if qkv.requires_grad:
             raise GraphError("KVCache: has no gradient; generate within sg.no_grad()")
-        (_, hk, room, d), (b, t, _) = self.keys.shape, qkv.shape
+        (batch, hk, room, d), (b, t, width) = self.keys.shape, qkv.shape
+        if (b, width) != (batch, (n_head + 2 * hk) * d):
+            raise ShapeError(
+                f"KVCache: expected qkv ({batch}, T, {(n_head + 2 * hk) * d}), received {qkv.shape}"
+            )
         start, stop = self.length, self.length + t
         if stop > room:
             raise ShapeError(f"KVCache: expected at most {room} positions, received {stop}")

@@ -19,11 +19,17 @@ def as_float(x: Any) -> np.ndarray:
     return x if x.dtype.kind == "f" else x.astype(np.float32)
 
 
-def as_floats(*arrays: Any) -> tuple[np.ndarray, ...]:
-    """Arrays of one float dtype: integers take the dtype of the floats among them."""
-    dtypes = [x.dtype for x in arrays if getattr(x, "dtype", np.dtype(int)).kind == "f"]
-    dtype = np.result_type(*dtypes) if dtypes else np.float32
-    return tuple(np.asarray(x).astype(dtype, copy=False) for x in arrays)
+def as_floats(*arrays: Any) -> tuple[Any, ...]:
+    """Arrays of one float dtype, the widest among them, which integers take too. None stays.
+
+    A kernel is compiled for one dtype: of another's bytes it would make nonsense.
+    """
+    dtypes = {x.dtype if isinstance(x, np.ndarray) else None for x in arrays if x is not None}
+    if len(dtypes) == 1 and (one := dtypes.pop()) is not None and one.kind == "f":
+        return arrays
+    floats = [x.dtype for x in arrays if getattr(x, "dtype", np.dtype(int)).kind == "f"]
+    dtype = np.result_type(*floats) if floats else np.float32
+    return tuple(None if x is None else np.asarray(x).astype(dtype, copy=False) for x in arrays)
 
 
 def memory_for(x: Any, y: Any) -> np.ndarray | None:

@@ -31,7 +31,7 @@ def linear(x, weight, bias=None, residual=None, /):
     ShapeError
         If the sizes do not fit together.
     """
-    x, weight = as_floats(x, weight)
+    x, weight, bias, residual = as_floats(x, weight, bias, residual)
     if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
         raise ShapeError(
             f"linear: expected x (..., in) and weight (out, in), received {x.shape} and "
@@ -77,7 +77,9 @@ def mlp(x, up_weight, up_bias, down_weight, down_bias, residual=None, /, approxi
     Source: Vaswani et al., Attention Is All You Need (2017), equation 2; with GELU, Radford et
     al., GPT (2018), section 4.1.
     """
-    x, up_weight, down_weight = as_floats(x, up_weight, down_weight)
+    x, up_weight, up_bias, down_weight, down_bias, residual = as_floats(
+        x, up_weight, up_bias, down_weight, down_bias, residual
+    )
     if approximate not in ("none", "tanh"):
         raise ConfigError(f"mlp: expected approximate 'none' or 'tanh', received {approximate!r}")
     if up_weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != up_weight.shape[1]:
@@ -141,7 +143,7 @@ def layer_norm(x, weight=None, bias=None, /, eps=1e-5):
 
     Source: Ba, Kiros and Hinton, Layer Normalization (2016), equation 4.
     """
-    x = as_float(x)
+    x, weight, bias = as_floats(x, weight, bias)
     _check_norm("layer_norm", x, weight=weight, bias=bias)
     y, mean, rstd = norm.layer_norm(x, weight, bias, eps)
 
@@ -159,7 +161,7 @@ def rms_norm(x, weight=None, /, eps=1e-6):
 
     Source: Zhang and Sennrich, Root Mean Square Layer Normalization (2019), equation 4.
     """
-    x = as_float(x)
+    x, weight = as_floats(x, weight)
     _check_norm("rms_norm", x, weight=weight)
     y, rstd = norm.rms_norm(x, weight, eps)
     return y, lambda dy: norm.rms_norm_backward(dy, x, weight, rstd)
@@ -206,7 +208,7 @@ def drawn_seed(rng: np.random.Generator | None) -> int:
 
 @differentiable
 def _attention(q, k, v, mask, /, is_causal, scale, dropout):
-    q, k, v = as_float(q), as_float(k), as_float(v)
+    q, k, v = as_floats(q, k, v)
     out, lse = attention.attention(q, k, v, mask, is_causal, scale, dropout)
 
     def backward(dout):
@@ -220,9 +222,7 @@ def _attention(q, k, v, mask, /, is_causal, scale, dropout):
 
 def _drawn(dropout_p, rng):
     """The probability and a seed: which weights are dropped is a function of it and their place."""
-    if dropout_p == 0:
-        return None
-    return dropout_p, int((rng or np.random.default_rng()).integers(2**64, dtype=np.uint64))
+    return None if dropout_p == 0 else (dropout_p, drawn_seed(rng))
 
 
 def scaled_dot_product_attention(

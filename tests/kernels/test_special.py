@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from scratchgrad.errors import ConfigError, ShapeError
+from scratchgrad.errors import ConfigError, DtypeError, ShapeError
 from scratchgrad.kernels import reference
 from scratchgrad.kernels.activation import gelu, gelu_backward, sigmoid, silu, silu_backward
 from scratchgrad.kernels.adamw import adamw_step, all_finite, sum_of_squares
 from scratchgrad.kernels.attention import attention, attention_backward, qkv_attention
 from scratchgrad.kernels.cross_entropy import cross_entropy, cross_entropy_backward
 from scratchgrad.kernels.indexing import add_rows
+from scratchgrad.kernels.linear import linear, linear_gelu, matmul_gelu_backward
 from scratchgrad.kernels.matmul import matmul
 from scratchgrad.kernels.norm import layer_norm, rms_norm
 from scratchgrad.kernels.softmax import log_softmax, softmax
@@ -140,9 +141,26 @@ def ones(*shape):
 
 
 @pytest.mark.parametrize(
+    "call",
+    [
+        lambda: matmul(ones(2, 3), ones(3, 2).astype(float)),
+        lambda: matmul(ones(2, 3).astype(int), ones(3, 2).astype(int)),
+        lambda: linear(ones(2, 3), ones(4, 3), None, ones(2, 4).astype(float)),
+        lambda: linear_gelu(ones(2, 3), ones(4, 3), ones(4).astype(float), "none"),
+        lambda: matmul_gelu_backward(ones(2, 3), ones(3, 5), ones(2, 5).astype(float), "none"),
+    ],
+)
+def test_products_of_two_dtypes_are_refused(call):
+    """The tile would take the bytes of the one for numbers of the other."""
+    with pytest.raises(DtypeError, match=r"expected float32 or float64 for all, got .*64"):
+        call()
+
+
+@pytest.mark.parametrize(
     ("call", "words"),
     [
         (lambda: matmul(ones(2, 3), ones(2, 3)), "matmul: expected"),
+        (lambda: matmul(ones(2, 3), ones(3, 2), np.broadcast_to(ones(1, 1), (2, 2))), "to write"),
         (lambda: matmul(ones(3), ones(3, 2)), "matmul: expected"),
         (lambda: matmul(ones(2, 3, 3), ones(4, 3, 3)), "do not broadcast"),
         (

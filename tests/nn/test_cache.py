@@ -47,3 +47,20 @@ def test_no_gradient_is_dropped_in_silence():
     qkv = sg.tensor(np.ones((1, 1, 9), np.float32), requires_grad=True)
     with pytest.raises(GraphError, match="no_grad"):
         nn.KVCache(1, 1, 2, 3).attend(qkv, 1)
+
+
+def test_what_a_cache_does_not_fit_is_refused(rng):
+    cache = nn.KVCache(2, 2, 5, 4)
+    for shape in ((1, 3, 24), (3, 3, 24), (2, 3, 23)):
+        with sg.no_grad(), pytest.raises(ShapeError, match=r"expected qkv \(2, T, 24\)"):
+            cache.attend(sg.tensor(rng.standard_normal(shape)), 2)
+    assert cache.length == 0
+
+
+def test_positions_beyond_the_context_are_refused():
+    model = sg.GPT(sg.GPTConfig(vocab_size=5, block_size=4, n_layer=1, n_head=1, n_embd=4)).eval()
+    cache = model.new_cache()
+    with sg.no_grad():
+        model.next_logits(np.zeros((1, 3), int), cache)
+        with pytest.raises(ShapeError, match=r"at most 4 positions .* received 2 after the 3"):
+            model.next_logits(np.zeros((1, 2), int), cache)

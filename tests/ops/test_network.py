@@ -429,6 +429,32 @@ def test_no_gradient_is_made_where_nothing_is_recorded(
         assert F.cross_entropy(logits, [1, 2]).item() == recorded
 
 
+# ----------------------------------------------------------------------------------------- dtypes
+
+
+def test_plain_arrays_of_two_dtypes_are_taken_in_the_wider_one(rng: np.random.Generator) -> None:
+    """No kernel knows two dtypes at once, and 1e9 in float32 would lose its last digits."""
+    x, w = (rng.standard_normal(s).astype(np.float32) for s in ((30, 4), (4, 4)))
+    far = rng.standard_normal((30, 4)) + 1e9
+    b = rng.standard_normal(4) + 1e9
+    wide, w64 = x.astype(np.float64), w.astype(np.float64)
+    for y, wanted in (
+        (F.linear(x, w, None, far), wide @ w64.T + far),
+        (F.linear(x, w, b), wide @ w64.T + b),
+        (F.mlp(x, w, None, w, b), composite.mlp(wide, w64, None, w64, b).numpy()),
+        (F.layer_norm(x, None, b), F.layer_norm(wide, None, b).numpy()),
+        (F.rms_norm(x, b), F.rms_norm(wide, b).numpy()),
+    ):
+        assert y.dtype == np.float64
+        np.testing.assert_allclose(y.numpy(), wanted, rtol=1e-12)
+    q, k, v = (rng.standard_normal((1, 2, 30, 4)) for _ in range(3))
+    narrow = q.astype(np.float32)
+    for mixed in ((narrow, k, v), (narrow, narrow, v)):
+        np.testing.assert_array_equal(
+            sdpa(*mixed).numpy(), sdpa(*(x.astype(np.float64) for x in mixed)).numpy()
+        )
+
+
 # ------------------------------------------------------------------------------------------- mlp
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scratchgrad.errors import ConfigError, DataError, NonFiniteLossError
+from scratchgrad.errors import ConfigError, DataError, DtypeError, NonFiniteLossError
 from scratchgrad.generate import choose, generate, last_logits
 from scratchgrad.gpt import GPT, GPTConfig
 
@@ -81,6 +81,8 @@ def test_settings_are_checked_at_the_call(model, options, message):
 def test_a_prompt_needs_a_token(model):
     with pytest.raises(DataError, match="one or more ids"):
         generate(model, np.zeros(0, dtype=int), 1, rng=np.random.default_rng(0))
+    with pytest.raises(DtypeError, match="whole numbers for ids"):
+        generate(model, [1.7], 1, rng=np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("prompt", [[1], [1, 2, 3], [0, 1, 2, 3, 4, 5]])
