@@ -1,4 +1,4 @@
-"""The file that speaks LLVM: a tile of a matrix product that never leaves the registers.
+"""A tile of a matrix product that never leaves the registers, in LLVM's own instructions.
 
 Every fast product is made of one piece of work, C = A B or C += A B, with ROWS rows of A, as many
 columns of B as fill two vector registers, and any number of steps k between them::
