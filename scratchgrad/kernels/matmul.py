@@ -4,7 +4,7 @@ The ladder, each step measured in docs/matmul.md:
 
 1. `reference.matmul`, the sum as it is defined;
 2. a loop over k outside and over the columns inside, which LLVM turns into vectors: as fast as
-   loads and stores of C allow, half of the machine;
+   loads and stores of C allow, two fifths of the machine;
 3. `simd.tile`: C stays in registers. It wants the rows of B side by side: each block of B of
    DEPTH x `column_block` numbers is first copied into panels as wide as a tile, which stay in the
    second cache while all rows of A pass over them. A is read where it lies, transposed or not.
