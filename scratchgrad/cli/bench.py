@@ -101,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not jit.compiles():
         raise ConfigError("kernels are interpreted: unset NUMBA_DISABLE_JIT to measure them")
     if arguments.threads is not None:
-        jit.set_threads(arguments.threads)
+        jit.set_threads(arguments.threads, name="--threads")
     report: dict[str, Any] = {"schema": 1, "machine": machine.facts()}
     say = _Printer(quiet=arguments.json == "-")
     say(machine.heading(report["machine"]))

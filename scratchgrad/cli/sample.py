@@ -59,10 +59,8 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the samples."""
-    for option in ("num_samples", "threads"):
-        value = getattr(arguments, option)
-        if value is not None and value < 1:
-            raise ConfigError(f"--{option.replace('_', '-')} must be at least 1; got {value}")
+    if arguments.num_samples < 1:
+        raise ConfigError(f"--num-samples must be at least 1; got {arguments.num_samples}")
     if arguments.seed < 0:
         raise ConfigError(f"--seed must be 0 or more; got {arguments.seed}")
 
@@ -76,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_sampling(arguments.length, arguments.temperature, arguments.top_k)
     if arguments.threads is not None:
-        set_threads(arguments.threads)
+        set_threads(arguments.threads, name="--threads")
     opened = open_model(arguments.folder, arguments.checkpoint)
     for note in opened.notes:
         print(f"note: {note}", file=sys.stderr)

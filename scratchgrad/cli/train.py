@@ -191,8 +191,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check_combination(arguments: argparse.Namespace) -> None:
-    if arguments.threads is not None and arguments.threads < 1:
-        raise ConfigError(f"--threads must be at least 1; got {arguments.threads}")
     if arguments.resume is None:
         return
     for option in ("out", "preset", "overwrite"):
@@ -209,7 +207,7 @@ def _open(arguments: argparse.Namespace, changes: dict[str, Any]) -> Session:
     from scratchgrad.train.run import free_run_name
 
     if arguments.threads is not None:
-        set_threads(arguments.threads)
+        set_threads(arguments.threads, name="--threads")
     if arguments.resume is not None:
         return session.resume(arguments.resume, arguments.text, changes)
     preset = arguments.preset or DEFAULT_PRESET

@@ -14,6 +14,7 @@ nothing to do watches the board's bell for some 200 µs before it sleeps; a trai
 every 100 µs or so. `board.py` is what they do in machine code, here is who they are.
 """
 
+import operator
 import os
 import threading
 from collections.abc import Callable
@@ -32,20 +33,39 @@ def _cores() -> int:
 
 
 _threads = _cores()
+# More threads than cores gain nothing; some are allowed, to try out what a larger machine does.
+# Beyond that it is a slip of the keyboard, and each thread costs memory.
+MOST = max(64, 4 * _cores())
 
 
-def set_threads(n: int) -> None:
+def set_threads(n: int, *, name: str = "set_threads") -> None:
     """Use n threads from now on. Results do not depend on it, to the bit.
+
+    Where the system gives fewer, as many as there are do the work; `get_threads` says how many.
+
+    Parameters
+    ----------
+    n
+        From 1 to `MOST`.
+    name
+        What a complaint calls it: a command's option has a name of its own.
 
     Raises
     ------
     ConfigError
-        If n is not a positive integer.
+        If n is not such an integer.
     """
     global _threads
-    if not isinstance(n, int) or n < 1:
-        raise ConfigError(f"set_threads: expected a number of threads of 1 or more, got {n!r}")
-    _threads = n
+    try:
+        count = 0 if isinstance(n, bool) else operator.index(n)  # NumPy's integers, too
+    except TypeError:
+        count = 0
+    if not 1 <= count <= MOST:
+        raise ConfigError(
+            f"{name}: expected a number of threads from 1 to {MOST}, got {n!r}; "
+            f"more than this machine's {_cores()} gain nothing"
+        )
+    _threads = count
 
 
 def get_threads() -> int:
@@ -100,16 +120,25 @@ def borrow(serve: Callable[..., int]) -> bool:
     try:
         if not _helpers and _threads > 1:
             prepare(serve)
-        while len(_helpers) < _threads - 1:
-            _helpers.append(_Helper(len(_helpers) + 1, serve))
+        _hire(serve)
         for helper in _helpers[: _threads - 1]:
             if helper.asleep.is_set():
                 helper.asleep.clear()
                 helper.wake.release()
-    except BaseException:  # no thread to be had; Ctrl-C
+    except BaseException:  # Ctrl-C; no memory to compile
         give_back()
         raise
     return True
+
+
+def _hire(serve: Callable[..., int]) -> None:
+    """Make the helpers that are missing, or do with those that there are."""
+    global _threads
+    try:
+        while len(_helpers) < _threads - 1:
+            _helpers.append(_Helper(len(_helpers) + 1, serve))
+    except RuntimeError:  # the system has no thread left; asking at each call would cost time
+        _threads = len(_helpers) + 1
 
 
 def give_back() -> None:

@@ -125,7 +125,9 @@ def test_memory_of_a_step(capsys: Any, small: None) -> None:
     ("argv", "says"),
     [
         (["matmull"], "no part is called 'matmull'; is it matmul?"),
-        (["--threads", "0"], "1 or more"),
+        (["--threads", "0"], "--threads: expected a number of threads from 1 to "),
+        (["--threads", "5000"], "got 5000; more than this machine's "),
+        (["--threads", "1" + 20 * "0"], "got 1" + 20 * "0"),
         (["--json", "no/such/folder/b.json"], "no/such/folder/b.json: its folder does not exist"),
         (["--roofline", "r.pdf"], "ends in .png"),
         (["--roofline", "r.png", "--vs", "numpy"], "not with --vs"),

@@ -164,7 +164,7 @@ def test_the_embedded_text_is_the_default(at, capsys):
         (["text.txt", "--steps", "many"], "invalid int value: 'many'"),
         (["text.txt", "--lr", "-1"], "lr must be above 0; got -1"),
         (["text.txt", "--lr", "nan"], "lr must be a finite number"),
-        (["text.txt", "--threads", "0"], "--threads must be at least 1"),
+        (["text.txt", "--threads", "0"], "--threads: expected a number of threads from 1"),
         (["text.txt", "--preset", "huge"], "invalid choice: 'huge'"),
         (["text.txt", "--norm-position", "middle"], "invalid choice"),
         (["text.txt", "--step", "3"], "no such option: --step 3"),
@@ -209,7 +209,7 @@ def test_no_command_and_a_wrong_one(capsys):
         (["--seed", "-5"], "--seed must be 0 or more"),
         (["--num-samples", "0"], "--num-samples must be at least 1"),
         (["--checkpoint", "77"], "expected best, last, or one of"),
-        (["--threads", "0"], "--threads must be at least 1"),
+        (["--threads", "0"], "--threads: expected a number of threads from 1"),
     ],
 )
 def test_mistakes_in_sample(done, capsys, argv, message):

@@ -123,10 +123,23 @@ def test_every_unit_is_done_once(n, units):
     assert counts[units] == 0
 
 
-@pytest.mark.parametrize("n", [0, -1, 1.5, "2"])
+@pytest.mark.parametrize(
+    "n", [0, -1, 1.5, "2", None, True, np.True_, threads.MOST + 1, 5000, 10**20]
+)
 def test_a_number_of_threads_that_is_none(n):
-    with pytest.raises(ConfigError, match="1 or more"):
+    before = threads.get_threads()
+    with pytest.raises(
+        ConfigError, match=f"^set_threads: expected .* from 1 to {threads.MOST}, got"
+    ):
         threads.set_threads(n)
+    assert threads.get_threads() == before
+
+
+@pytest.mark.parametrize("n", [1, 2, np.int64(2), np.uint8(3), threads.MOST])
+def test_a_number_of_threads(n):
+    threads.set_threads(n)
+    assert threads.get_threads() == n
+    assert type(threads.get_threads()) is int
 
 
 def test_as_many_threads_as_there_are_cores_for_this_process(monkeypatch):
@@ -218,6 +231,27 @@ def test_a_helper_that_cannot_be_made_leaves_the_board_free(helpers, monkeypatch
     _count(100, counts, 5, work=LARGE)
     assert len(helpers) == 1
     assert (counts == 1).all()
+
+
+@compiled_only
+@pytest.mark.parametrize("given", [0, 2])
+def test_fewer_threads_than_wanted_do_all_the_work(helpers, monkeypatch, given):
+    threads.set_threads(8)
+    counts, start, begun = np.zeros(100), threading.Thread.start, []
+
+    def start_some(thread):
+        if len(begun) == given:
+            raise RuntimeError("can't start new thread")
+        begun.append(thread)
+        start(thread)
+
+    with monkeypatch.context() as scarce:
+        scarce.setattr(threads.threading.Thread, "start", start_some)
+        _count(100, counts, 5, work=LARGE)
+        assert threads.get_threads() == 1 + given == 1 + len(helpers)
+    _count(100, counts, 5, work=LARGE)
+    assert (counts == 2).all()
+    assert not threads._busy.locked()
 
 
 def _lock_held_elsewhere():
