@@ -281,7 +281,7 @@ def cache_folder() -> Path | None:
     chosen = os.environ.get("SCRATCHGRAD_CACHE")
     try:
         if chosen:
-            root = Path(chosen)
+            root = Path(chosen).expanduser()  # of a settings file, which no shell read
         elif sys.platform == "win32":
             local = os.environ.get("LOCALAPPDATA")
             root = (Path(local) if local else Path.home() / "AppData" / "Local") / "scratchgrad"

@@ -87,6 +87,10 @@ def test_cache_folder(tmp_path, monkeypatch):
     assert jit.cache_folder().parent == tmp_path / "local" / "scratchgrad" / "jit"
     monkeypatch.setenv("SCRATCHGRAD_CACHE", str(tmp_path / "own"))
     assert jit.cache_folder().parent == tmp_path / "own" / "jit"
+    for home in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(home, str(tmp_path / "me"))
+    monkeypatch.setenv("SCRATCHGRAD_CACHE", os.path.join("~", "own"))
+    assert jit.cache_folder().parent == tmp_path / "me" / "own" / "jit"
     monkeypatch.setenv("NUMBA_OPT", "0")
     assert jit.cache_folder().name != folder.name
 
