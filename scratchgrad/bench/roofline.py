@@ -6,7 +6,7 @@ Multicore Architectures (2009), section 3.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -37,8 +37,8 @@ def points(report: dict[str, Any]) -> list[tuple[str, float, float, bool]]:
     return found
 
 
-def draw(report: dict[str, Any], path: str) -> None:
-    """Draw a report's roofline into a PNG file."""
+def draw(report: dict[str, Any], file: BinaryIO) -> None:
+    """Draw a report's roofline, as PNG."""
     peak = report["roofs"]["matmul"]["float32"]["flops"] / 1e9
     registers = report["roofs"]["registers"]["float32"] / 1e9
     bandwidth = report["roofs"]["bandwidth"] / 1e9
@@ -82,4 +82,4 @@ def draw(report: dict[str, Any], path: str) -> None:
     axes.grid(color=_GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, metadata={"Software": None})
+    figure.savefig(file, format="png", metadata={"Software": None})

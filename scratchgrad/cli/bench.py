@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
+from scratchgrad.cli.output import check_output, write_output
 from scratchgrad.errors import ConfigError
 
 DIFFER = 1  # exit code: the two sides of a comparison did not compute the same
@@ -83,13 +84,13 @@ def run(arguments: argparse.Namespace) -> int:
         if part not in PARTS:
             near = difflib.get_close_matches(part, PARTS, 1) or [", ".join(PARTS)]
             raise ConfigError(f"no part is called {part!r}; is it {near[0]}?")
-    if arguments.roofline and arguments.vs:
+    if arguments.roofline is not None and arguments.vs:
         raise ConfigError("--roofline: goes with our own figures, not with --vs")
     if arguments.no_compile and arguments.vs != "torch":
         raise ConfigError("--no-compile: goes with --vs torch")
-    for path in (arguments.json, arguments.roofline):
-        if path and path != "-" and not Path(path).absolute().parent.is_dir():
-            raise ConfigError(f"{path}: its folder does not exist")
+    if arguments.json != "-":
+        check_output("--json", arguments.json)
+    check_output("--roofline", arguments.roofline)
     if arguments.roofline and not arguments.roofline.lower().endswith(".png"):
         raise ConfigError(
             f"--roofline: expected a name that ends in .png, got {arguments.roofline}"
@@ -109,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json == "-":
         print(json.dumps(report, indent=2))
     elif arguments.json:
-        Path(arguments.json).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_output(arguments.json, (json.dumps(report, indent=2) + "\n").encode())
     return code
 
 
@@ -165,7 +166,9 @@ def _measure(arguments: argparse.Namespace, report: dict[str, Any], say: _Printe
     if arguments.roofline:
         from scratchgrad.bench.roofline import draw
 
-        draw(report, arguments.roofline)
+        picture = io.BytesIO()
+        draw(report, picture)
+        write_output(arguments.roofline, picture.getvalue())
         say(f"\nroofline: {arguments.roofline}")
     return 0
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scratchgrad.cli.output import check_output, write_output
 from scratchgrad.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Examine, print, return the exit code."""
     to_file = arguments.json not in (None, "-")
-    if to_file and not Path(arguments.json).absolute().parent.is_dir():
-        raise ConfigError(f"{arguments.json}: its folder does not exist")
+    if to_file:
+        check_output("--json", arguments.json)
     from scratchgrad import doctor
 
     cases = _cases(arguments.names)
@@ -72,8 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     if quiet:
         print(json.dumps(report.record(), indent=2))
     elif to_file:
-        text = json.dumps(report.record(), indent=2) + "\n"
-        Path(arguments.json).write_text(text, encoding="utf-8")
+        write_output(arguments.json, (json.dumps(report.record(), indent=2) + "\n").encode())
     return 0 if report.healthy else ILL
 
 

@@ -272,6 +272,7 @@ def test_files_that_are_no_entries_are_left_alone(tmp_path: Path, monkeypatch: A
     [
         (["softmaks"], "no kernel is called 'softmaks'; is it one of softmax"),
         (["--json", "no/folder/x.json"], "no/folder/x.json: its folder does not exist"),
+        (["--json", ""], "--json: expected the name of a file, got an empty name"),
         (["--fast"], "no such option: --fast"),
     ],
 )
