@@ -51,13 +51,17 @@ def find_rival() -> Path:
     )
 
 
-def works(rival: str, parts: Iterable[str], presets: Iterable[str]) -> list[dict[str, Any]]:
+def works(
+    rival: str, parts: Iterable[str], presets: Iterable[str], dtype: str | None = None
+) -> list[dict[str, Any]]:
     """What is compared with a rival, of the parts that are asked for (none: all).
+
+    NumPy's products are of both dtypes unless one is asked for; all the rest is in float32.
 
     Each has a part, a label, the kind and sizes that the sides read, and the seconds of a round.
     """
     if rival == "numpy":
-        every = _products()
+        every = [work for work in _products() if dtype in (None, work["dtype"])]
     else:
         every = [*_steps(presets), *_kernels()]
     chosen = set(parts)

@@ -57,8 +57,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--dtype",
         choices=("float32", "float64"),
-        default="float32",
-        help="of the kernels (default: float32)",
+        help="of the kernels (default: float32; with --vs numpy both)",
     )
     parser.add_argument("--threads", type=int, metavar="N", help="processor threads (default: all)")
     parser.add_argument(
@@ -82,12 +81,14 @@ def run(arguments: argparse.Namespace) -> int:
 
     for part in arguments.parts:
         if part not in PARTS:
-            near = difflib.get_close_matches(part, PARTS, 1) or [", ".join(PARTS)]
-            raise ConfigError(f"no part is called {part!r}; is it {near[0]}?")
+            near = difflib.get_close_matches(part, PARTS, 1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(PARTS)}"
+            raise ConfigError(f"no part is called {part!r}; {hint}")
     if arguments.roofline is not None and arguments.vs:
         raise ConfigError("--roofline: goes with our own figures, not with --vs")
     if arguments.no_compile and arguments.vs != "torch":
         raise ConfigError("--no-compile: goes with --vs torch")
+    _check_use(arguments)
     if arguments.json != "-":
         check_output("--json", arguments.json)
     check_output("--roofline", arguments.roofline)
@@ -112,6 +113,20 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.json:
         write_output(arguments.json, (json.dumps(report, indent=2) + "\n").encode())
     return code
+
+
+def _check_use(arguments: argparse.Namespace) -> None:
+    """Refuse a preset or a dtype that nothing of what is measured would heed."""
+    parts, rival, dtype = arguments.parts or PARTS, arguments.vs, arguments.dtype
+    if arguments.preset and (rival == "numpy" or not {"step", "memory"} & set(parts)):
+        raise ConfigError("--preset: goes with the parts step and memory, and not with --vs numpy")
+    if rival == "torch" and dtype == "float64":
+        raise ConfigError("--dtype: --vs torch compares in float32; leave it out")
+    if dtype == "float64" and not set(KERNELS) & set(parts):
+        raise ConfigError(
+            f"--dtype: goes with kernels ({', '.join(KERNELS)}); steps and memory are float32, "
+            f"and peak is measured in both"
+        )
 
 
 class _Printer:
@@ -142,15 +157,22 @@ def _measure(arguments: argparse.Namespace, report: dict[str, Any], say: _Printe
     roofs = report["roofs"] = machine.roofs(quick)
     say(tables.limits(roofs))
 
-    measured = []
+    measured, left_out = [], []
     for work in kernels.table():
-        if work.part in parts and not (quick and work.heavy):
-            say.doing(f"{work.name} {work.size}")
-            seconds = 0.03 if quick else 0.3
-            measured.append(kernels.measure(work, arguments.dtype, roofs, seconds))
+        if work.part not in parts:
+            continue
+        if quick and work.heavy:
+            left_out.append(f"{work.name} {work.size}")
+            continue
+        say.doing(f"{work.name} {work.size}")
+        seconds = 0.03 if quick else 0.3
+        measured.append(kernels.measure(work, arguments.dtype or "float32", roofs, seconds))
     report["kernels"] = [one.record() for one in measured]
+    report["left_out"] = left_out
     if report["kernels"]:
         say("\n" + tables.kernels(report["kernels"]))
+    if left_out:
+        say(f"\n--quick leaves out what takes long: {', '.join(left_out)}")
 
     report["steps"], report["memory"] = [], []
     for preset in presets if "step" in parts else []:
@@ -179,7 +201,7 @@ def _versus(arguments: argparse.Namespace, report: dict[str, Any], say: _Printer
 
     rival, threads, quick = arguments.vs, get_threads(), arguments.quick
     presets = list(dict.fromkeys(arguments.preset or (["char"] if quick else STEPS)))
-    works = versus.works(rival, arguments.parts, presets)
+    works = versus.works(rival, arguments.parts, presets, arguments.dtype)
     memory = rival == "torch" and (not arguments.parts or "memory" in arguments.parts)
     if not works and not memory:
         have = ", ".join(dict.fromkeys(work["part"] for work in versus.works(rival, (), presets)))

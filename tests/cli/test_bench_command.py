@@ -52,7 +52,9 @@ def test_the_command_knows_the_parts_and_presets() -> None:
 def test_json_has_the_documented_keys(small: None, capsys: Any) -> None:
     found = report(capsys, "matmul", "step")
     assert found["schema"] == 1
-    assert set(found) == {"schema", "machine", "roofs", "kernels", "steps", "memory"}
+    assert set(found) == {
+        "schema", "machine", "roofs", "kernels", "left_out", "steps", "memory"
+    }  # fmt: skip
     assert set(found["machine"]) == {
         "scratchgrad", "python", "numpy", "numba", "llvmlite", "system", "cpu", "llvm_cpu",
         "vector_bits", "threads", "jit",
@@ -83,6 +85,16 @@ def test_only_what_is_asked_for_is_measured(small: None, capsys: Any) -> None:
     assert {(k["part"], k["dtype"]) for k in found["kernels"]} == {("softmax", "float64")}
     assert found["steps"] == []
     assert report(capsys, "peak")["kernels"] == []
+
+
+def test_what_a_quick_run_leaves_out_is_said(small: None, capsys: Any) -> None:
+    found = report(capsys, "loss")
+    assert found["kernels"] == []
+    assert found["left_out"] == ["cross_entropy 4x9", "cross_entropy with gradient 4x9"]
+    assert report(capsys, "softmax")["left_out"] == []
+    assert main(["bench", "loss", "--quick"]) == 0
+    out = capsys.readouterr().out
+    assert "--quick leaves out what takes long: cross_entropy 4x9, cross_entropy with" in out
 
 
 def test_threads_are_set(small: None, capsys: Any) -> None:
@@ -124,7 +136,12 @@ def test_memory_of_a_step(capsys: Any, small: None) -> None:
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        (["matmull"], "no part is called 'matmull'; is it matmul?"),
+        (["matmull"], "no part is called 'matmull'; did you mean matmul?"),
+        (["xyz"], "no part is called 'xyz'; there are peak, matmul, attention,"),
+        (["--preset", "char", "matmul"], "--preset: goes with the parts step and memory"),
+        (["--preset", "char", "--vs", "numpy"], "and not with --vs numpy"),
+        (["step", "--dtype", "float64"], "--dtype: goes with kernels (matmul, attention,"),
+        (["--dtype", "float64", "--vs", "torch"], "--dtype: --vs torch compares in float32"),
         (["--threads", "0"], "--threads: expected a number of threads from 1 to "),
         (["--threads", "5000"], "got 5000; more than this machine's "),
         (["--threads", "1" + 20 * "0"], "got 1" + 20 * "0"),
@@ -176,6 +193,28 @@ def test_versus_numpy(small: None, capsys: Any, monkeypatch: pytest.MonkeyPatch)
         "part", "label", "seconds", "rival_seconds", "rival", "ratio", "ratio_low", "ratio_high",
         "rounds", "agree", "notes",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("argv", "dtypes"),
+    [
+        ([], {"float32", "float64"}),
+        (["--dtype", "float32"], {"float32"}),
+        (["--dtype", "float64"], {"float64"}),
+    ],
+)
+def test_the_dtype_of_numpys_products(
+    small: None, capsys: Any, monkeypatch: Any, argv: list[str], dtypes: set[str]
+) -> None:
+    seen = []
+
+    def compare(ours: Any, rival: Any, work: Any, **options: Any) -> Any:
+        seen.append(work["dtype"])
+        return versus.Compared("matmul", work["label"], [1.0], {"way": [2.0]})
+
+    monkeypatch.setattr(versus, "compare", compare)
+    assert main(["bench", "--vs", "numpy", "matmul", *argv]) == 0
+    assert set(seen) == dtypes
 
 
 def test_results_that_differ_end_with_1(small: None, capsys: Any, monkeypatch: Any) -> None:
