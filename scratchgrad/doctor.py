@@ -37,7 +37,8 @@ INTERPRETED = ([2, 3, 4, 5, 3], [1, 1, 1, 1, 1], [0, 3, 2, 4, 5])
 # What decides how fast compiled code is, among the hundred features a processor reports.
 _TELLING = ("sse2", "avx", "avx2", "fma", "avx512f", "avx512vl", "avx512bf16", "neon", "sve")
 _STATE = re.compile(r"[0-9a-f]{20}")
-_ENTRY = re.compile(r".+\.bin(\.\d+\.\d+)?")  # with numbers: left behind by a process that ended
+# module.kernel-hash.bin; with numbers after it: left behind by a process that ended
+_ENTRY = re.compile(r"\w+\.\w+-[0-9a-f]{16}\.bin(\.\d+\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,15 @@ def _stale(folder: Path) -> list[Path]:
     return []
 
 
+def _empty(folder: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return next(folder.iterdir(), None) is None
+    return False
+
+
 def _writable(folder: Path) -> bool:
     """Whether a file can be written there, tried by writing one."""
-    probe = folder / f"probe.bin.{os.getpid()}.0"
+    probe = folder / f"doctor.probe-{0:016x}.bin.{os.getpid()}.0"  # a name that prune knows
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"")
@@ -118,8 +125,10 @@ def look_at_cache() -> Cache:
         if jit.damaged(entry):
             cache.damaged.append(path.name)
     for other in _stale(folder):
-        cache.stale.append(other.name)
-        cache.stale_bytes += sum(path.stat().st_size for path in _files(other))
+        ours = list(_files(other))
+        if ours or _empty(other):  # else there is nothing to prune
+            cache.stale.append(other.name)
+            cache.stale_bytes += sum(path.stat().st_size for path in ours)
     return cache
 
 
@@ -132,6 +141,11 @@ def drop_damaged(cache: Cache) -> list[str]:
     return [path.name for path in paths if path.exists()]
 
 
+def folders(n: int, of: str) -> str:
+    """A number of folders, in words."""
+    return f"{n} folder{'s' * (n != 1)} of {of}"
+
+
 def prune() -> tuple[int, int]:
     """Delete the entries of other versions; how many folders went, and how many bytes.
 
@@ -139,7 +153,7 @@ def prune() -> tuple[int, int]:
     process of another version that runs meanwhile compiles again what it misses.
     """
     folder = jit.cache_folder()
-    folders = freed = 0
+    gone = freed = 0
     for other in _stale(folder) if folder is not None else []:
         for path in _files(other):
             with contextlib.suppress(OSError):
@@ -148,8 +162,8 @@ def prune() -> tuple[int, int]:
                 freed += size
         with contextlib.suppress(OSError):
             other.rmdir()
-            folders += 1
-    return folders, freed
+            gone += 1
+    return gone, freed
 
 
 def _cache_findings(cache: Cache) -> Iterator[Finding]:
@@ -174,8 +188,8 @@ def _cache_findings(cache: Cache) -> Iterator[Finding]:
     if cache.stale:
         yield Finding(
             "note",
-            f"{len(cache.stale)} folders of other versions or settings take "
-            f"{cache.stale_bytes / 2**20:.1f} MB",
+            f"{folders(len(cache.stale), 'other versions or settings')}: "
+            f"{cache.stale_bytes / 2**20:.1f} MB of compiled kernels",
             "scratchgrad doctor --prune deletes them",
         )
 

@@ -61,7 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
     if not quiet:
         print(_surroundings(report), flush=True)
         if pruned is not None:
-            print(f"pruned: {pruned[0]} folders of other versions, {pruned[1] / 2**20:.1f} MB")
+            gone = doctor.folders(pruned[0], "other versions")
+            print(f"pruned: {gone}, {pruned[1] / 2**20:.1f} MB")
         width = max(len(str(case)) for case in cases)
         print(f"\n{'kernel':{width}}  cases  float32  float64  threads  verdict", flush=True)
     for checked in doctor.examine(report, cases):

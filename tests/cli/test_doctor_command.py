@@ -235,8 +235,10 @@ def test_prune_deletes_entries_of_other_versions_only(tmp_path: Path, monkeypatc
     foreign = tmp_path / "jit" / "my-own-folder"
     for folder in (own, old, mixed, foreign):
         folder.mkdir(parents=True)
-        (folder / "norm.layer_norm-0123.bin").write_bytes(b"12345")
-    (old / "norm.rms_norm-0123.bin.77.140").write_bytes(b"123")  # of a process that was killed
+        (folder / "norm.layer_norm-0123456789abcdef.bin").write_bytes(b"12345")
+    (old / "norm.rms_norm-0123456789abcdef.bin.77.140").write_bytes(
+        b"123"
+    )  # of a process that was killed
     (mixed / "thesis.txt").write_text("years of work")
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -251,17 +253,32 @@ def test_prune_deletes_entries_of_other_versions_only(tmp_path: Path, monkeypatc
     assert [p.name for p in mixed.iterdir()] == ["thesis.txt"]
     for untouched in (own, foreign, outside):
         assert len(list(untouched.iterdir())) == 1
-    assert doctor.look_at_cache().entries == 1
+    cache = doctor.look_at_cache()
+    assert (cache.entries, cache.stale) == (1, [])  # in the mixed one nothing is ours any more
+    old.mkdir()
+    assert doctor.look_at_cache().stale == [old.name]
+    (note,) = doctor._cache_findings(doctor.look_at_cache())
+    assert note.text == "1 folder of other versions or settings: 0.0 MB of compiled kernels"
 
 
 def test_files_that_are_no_entries_are_left_alone(tmp_path: Path, monkeypatch: Any) -> None:
     own = tmp_path / ("a" * 20)
     own.mkdir()
-    (own / "notes.txt").write_text("mine")
+    for name in ("notes.txt", "junk.bin", "my.data-0123.bin"):
+        (own / name).write_text("mine")
     monkeypatch.setattr(jit, "cache_folder", lambda: own)
     cache = doctor.look_at_cache()
     assert (cache.entries, cache.damaged, cache.writable) == (0, [], True)
-    assert [p.name for p in own.iterdir()] == ["notes.txt"]
+    assert doctor.drop_damaged(cache) == []
+    assert len(list(own.iterdir())) == 3
+
+
+def test_every_entry_of_a_cache_has_a_name_the_doctor_knows() -> None:
+    folder = jit.cache_folder()
+    assert folder is not None
+    softmax.softmax(np.ones((2, 2)), -1)
+    there = {path.name for path in folder.glob("*.bin")}
+    assert there <= {path.name for path in doctor._files(folder)}
 
 
 # ------------------------------------------------------------------------------ mistakes
