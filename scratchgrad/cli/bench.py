@@ -8,6 +8,7 @@ import json
 import sys
 from typing import Any
 
+from scratchgrad.cli.names import no_such
 from scratchgrad.cli.output import check_output, write_output
 from scratchgrad.errors import ConfigError
 
@@ -77,13 +78,9 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print, return the exit code."""
-    import difflib
-
     for part in arguments.parts:
         if part not in PARTS:
-            near = difflib.get_close_matches(part, PARTS, 1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(PARTS)}"
-            raise ConfigError(f"no part is called {part!r}; {hint}")
+            raise no_such("part", part, PARTS, f"there are {', '.join(PARTS)}")
     if arguments.roofline is not None and arguments.vs:
         raise ConfigError("--roofline: goes with our own figures, not with --vs")
     if arguments.no_compile and arguments.vs != "torch":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from scratchgrad.cli.names import no_such
 from scratchgrad.errors import ConfigError
 
 WRONG = 1  # exit code: a gradient is wrong
@@ -94,8 +95,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _rows(arguments: argparse.Namespace) -> dict[str, Any]:
     """What is asked for, by name."""
-    import difflib
-
     from scratchgrad.cases import LAYERS, OPERATIONS
 
     spec = arguments.file or arguments.module
@@ -114,9 +113,7 @@ def _rows(arguments: argparse.Namespace) -> dict[str, Any]:
     rows = {}
     for name in arguments.names or table:
         if name not in table:
-            near = difflib.get_close_matches(name, table, 3) or sorted(table)
-            raise ConfigError(
-                f"no operation or layer is called {name!r}; is it one of {', '.join(near)}?"
-            )
+            everything = "scratchgrad gradcheck without a name checks and lists all"
+            raise no_such("operation or layer", name, table, everything)
         rows[name] = table[name]
     return rows

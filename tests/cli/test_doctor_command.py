@@ -281,13 +281,20 @@ def test_every_entry_of_a_cache_has_a_name_the_doctor_knows() -> None:
     assert there <= {path.name for path in doctor._files(folder)}
 
 
+def test_a_kernel_within_another_is_checked_with_it(capsys: Any) -> None:
+    (kernel, _) = report(capsys, "few_rows")["kernels"]
+    assert kernel["name"] == "matmul"
+
+
 # ------------------------------------------------------------------------------ mistakes
 
 
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        (["softmaks"], "no kernel is called 'softmaks'; is it one of softmax"),
+        (["softmaks"], "no kernel is called 'softmaks'; did you mean softmax"),
+        (["few_row"], "did you mean few_rows?"),
+        (["xyz"], "no kernel is called 'xyz'; scratchgrad doctor without a name checks and lists"),
         (["--json", "no/folder/x.json"], "no/folder/x.json: its folder does not exist"),
         (["--json", ""], "--json: expected the name of a file, got an empty name"),
         (["--fast"], "no such option: --fast"),

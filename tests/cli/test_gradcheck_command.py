@@ -202,7 +202,8 @@ def test_a_wrong_layer_names_the_parameter(at: Path, capsys: Any) -> None:
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        (["sofmax"], "is it one of softmax, log_softmax"),
+        (["sofmax"], "did you mean softmax or log_softmax"),
+        (["xyz"], "called 'xyz'; scratchgrad gradcheck without a name checks and lists all"),
         (["tanh", "--cases", "0"], "--cases: expected 1 or more, received 0"),
         (["tanh", "--seed", "-1"], "--seed: expected 0 or more"),
         (["tanh", "--inputs", "3"], "--inputs: goes with --file or --module"),
