@@ -63,7 +63,7 @@ def set_threads(n: int, *, name: str = "set_threads") -> None:
     if not 1 <= count <= MOST:
         raise ConfigError(
             f"{name}: expected a number of threads from 1 to {MOST}, got {n!r}; "
-            f"more than this machine's {_cores()} gain nothing"
+            f"take {_cores()}, one for each core"
         )
     _threads = count
 
