@@ -44,6 +44,8 @@ def linear(
     ------
     ShapeError
         If the shapes do not fit.
+    DtypeError
+        If the arrays are not all float32 or all float64.
     """
     y = _result("linear", x, weight, bias, residual)
     if y.size:
@@ -75,6 +77,8 @@ def linear_gelu(
     ------
     ShapeError
         If the shapes do not fit.
+    DtypeError
+        If the arrays are not all float32 or all float64.
     ConfigError
         If approximate is neither.
     """
@@ -107,6 +111,8 @@ def matmul_gelu_backward(dy: Array, weight: Array, h: Array, approximate: str) -
     ------
     ShapeError
         If the shapes do not fit.
+    DtypeError
+        If the arrays are not all float32 or all float64.
     ConfigError
         If approximate is neither.
     """

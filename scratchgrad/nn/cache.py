@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from scratchgrad.errors import GraphError, ShapeError
+from scratchgrad.errors import DtypeError, GraphError, ShapeError
 from scratchgrad.kernels.attention import qkv_attention
 from scratchgrad.kernels.attention_cache import attend_to_cache
 from scratchgrad.tensor import Tensor, tensor
@@ -60,6 +60,8 @@ class KVCache:
             If a gradient is wanted: generate within ``no_grad()``.
         ShapeError
             If the sizes are not those of the cache, or there is no room.
+        DtypeError
+            If its dtype is not that of the cache.
         """
         if qkv.requires_grad:
             raise GraphError("KVCache: has no gradient; generate within sg.no_grad()")
@@ -68,6 +70,8 @@ class KVCache:
             raise ShapeError(
                 f"KVCache: expected qkv ({batch}, T, {(n_head + 2 * hk) * d}), received {qkv.shape}"
             )
+        if qkv.dtype != self.keys.dtype:
+            raise DtypeError(f"KVCache: expected qkv of {self.keys.dtype}, received {qkv.dtype}")
         start, stop = self.length, self.length + t
         if stop > room:
             raise ShapeError(f"KVCache: expected at most {room} positions, received {stop}")

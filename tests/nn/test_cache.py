@@ -5,7 +5,7 @@ import pytest
 
 import scratchgrad as sg
 from scratchgrad import nn
-from scratchgrad.errors import GraphError, ShapeError
+from scratchgrad.errors import DtypeError, GraphError, ShapeError
 from scratchgrad.nn import functional as F
 
 
@@ -50,7 +50,9 @@ def test_no_gradient_is_dropped_in_silence():
 
 
 def test_what_a_cache_does_not_fit_is_refused(rng):
-    cache = nn.KVCache(2, 2, 5, 4)
+    cache = nn.KVCache(2, 2, 5, 4, dtype=np.float64)
+    with sg.no_grad(), pytest.raises(DtypeError, match="of float64, received float32"):
+        cache.attend(sg.tensor(np.ones((2, 3, 24), np.float32)), 2)
     for shape in ((1, 3, 24), (3, 3, 24), (2, 3, 23)):
         with sg.no_grad(), pytest.raises(ShapeError, match=r"expected qkv \(2, T, 24\)"):
             cache.attend(sg.tensor(rng.standard_normal(shape)), 2)
