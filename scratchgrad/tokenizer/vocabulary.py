@@ -1,0 +1,172 @@
+"""What a byte-pair tokenizer knows: the bytes of every id, and which two neighbours become one.
+
+Every file format is read into a `Vocabulary` and written from one; training makes one; the
+encoder's tables are built from one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scratchgrad.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """The tokens and the merges of a byte-pair tokenizer. Checked when made; then never changed.
+
+    Attributes
+    ----------
+    tokens : tuple of bytes or None
+        The bytes of each id. None is an id that nothing has, as there are between the special
+        tokens of some vocabularies.
+    merges : array of int32, shape (M, 4)
+        A row for each merge: left id, right id, the id they become, and the rank. The lowest rank
+        goes first; of equal ranks, the leftmost in the text.
+    special_tokens : mapping of str to int
+        Tokens that ordinary text never becomes, and their ids.
+    counts : array of int64, shape (M,), or None
+        How often each merge applied to the text it was learned from, where that is known.
+    whole_pieces : bool
+        A piece that is a token becomes that token, whatever the merges would make of it:
+        tiktoken's rule, and ``ignore_merges`` in tokenizer.json.
+    characters : bool
+        A piece starts out as characters where the vocabulary has them, and as bytes where it has
+        not: SentencePiece's rule. Without it, a piece starts out as bytes.
+    prefix_space : bool
+        A space is put before the text, and taken away again from the decoded text.
+    byte_ids : array of int32, shape (256,)
+        The id that each byte starts out as. Left out, the first token of that one byte.
+
+    Raises
+    ------
+    DataError
+        A byte without a token, a merge of ids that do not exist or whose bytes do not add up to
+        those of its result, a pair that merges twice, a special token on another token's id.
+    """
+
+    tokens: tuple[bytes | None, ...]
+    merges: NDArray[np.int32]
+    special_tokens: Mapping[str, int] = field(default_factory=dict)
+    counts: NDArray[np.int64] | None = None
+    whole_pieces: bool = False
+    characters: bool = False
+    prefix_space: bool = False
+
+    byte_ids: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+
+    def __post_init__(self) -> None:
+        # frozen for everybody else
+        object.__setattr__(self, "tokens", tuple(self.tokens))
+        object.__setattr__(self, "special_tokens", dict(self.special_tokens))
+        object.__setattr__(self, "merges", _merge_rows(self.merges, self.counts))
+        self._check_tokens()
+        object.__setattr__(self, "byte_ids", self._checked_byte_ids())
+        self._check_merges()
+
+    @property
+    def size(self) -> int:
+        """One more than the highest id: the rows that an embedding of these ids needs."""
+        return len(self.tokens)
+
+    def _check_tokens(self) -> None:
+        for text, id_ in self.special_tokens.items():
+            if not text:
+                raise DataError("a special token is the empty text; expected at least a character")
+            token = self.tokens[id_] if 0 <= id_ < self.size else None
+            if token != text.encode("utf-8", "surrogatepass"):
+                raise DataError(
+                    f"special token {text!r} has id {id_}, which belongs to "
+                    f"{_show(token)}; every special token must have an id of its own"
+                )
+        special = set(self.special_tokens.values())
+        if len(special) < len(self.special_tokens):
+            raise DataError("two special tokens have one id; every one must have an id of its own")
+        seen: dict[bytes, int] = {}
+        for id_, token in enumerate(self.tokens):
+            if token is None or id_ in special:
+                continue
+            if not token:
+                raise DataError(f"the token of id {id_} is empty; expected at least one byte")
+            former = seen.setdefault(token, id_)
+            if former != id_ and not (self.characters and len(token) == 1):
+                raise DataError(
+                    f"ids {former} and {id_} are both the token {_show(token)}; "
+                    f"every token must have one id"
+                )
+
+    def _checked_byte_ids(self) -> NDArray[np.int32]:
+        special = set(self.special_tokens.values())
+        if len(self.byte_ids) == 0:
+            found: dict[int, int] = {}
+            for id_, token in enumerate(self.tokens):
+                if token is not None and len(token) == 1 and id_ not in special:
+                    found.setdefault(token[0], id_)
+            byte_ids = np.array([found.get(byte, -1) for byte in range(256)], dtype=np.int32)
+        else:
+            byte_ids = np.array(self.byte_ids, dtype=np.int32)
+        if byte_ids.shape != (256,):
+            raise DataError(f"expected an id for each of 256 bytes; got shape {byte_ids.shape}")
+        for byte, id_ in enumerate(byte_ids.tolist()):
+            if not 0 <= id_ < self.size or id_ in special or self.tokens[id_] != bytes([byte]):
+                raise DataError(
+                    f"byte 0x{byte:02x} has no token; a byte-level vocabulary must have one for "
+                    f"each of the 256 bytes, or it could not encode every text"
+                )
+        return byte_ids
+
+    def _check_merges(self) -> None:
+        tokens, special = self.tokens, set(self.special_tokens.values())
+        outside = (self.merges[:, :3] < 0) | (self.merges[:, :3] >= self.size)
+        if outside.any():
+            row = int(outside.any(axis=1).argmax())
+            raise DataError(
+                f"merge {row} is {self.merges[row, :3].tolist()}; expected ids from 0 to "
+                f"{self.size - 1}"
+            )
+        for row, (left, right, result, _) in enumerate(self.merges.tolist()):
+            a, b, joined = tokens[left], tokens[right], tokens[result]
+            # Bytes that add up also rule out a token that is made of itself.
+            if a is None or b is None or a + b != joined or special & {left, right, result}:
+                raise DataError(
+                    f"merge {row} makes {_show(joined)} (id {result}) of {_show(a)} and "
+                    f"{_show(b)}; expected the bytes to add up, of ordinary tokens"
+                )
+        keys = self.merges[:, 0].astype(np.int64) << 32 | self.merges[:, 1]
+        if len(keys) and len(np.unique(keys)) < len(keys):
+            order = np.argsort(keys, kind="stable")
+            row = int(order[1:][np.diff(keys[order]) == 0][0])
+            raise DataError(
+                f"merge {row} joins {_show(tokens[self.merges[row, 0]])} and "
+                f"{_show(tokens[self.merges[row, 1]])}, which an earlier merge does already"
+            )
+
+
+def _merge_rows(merges: NDArray[np.int32], counts: NDArray[np.int64] | None) -> NDArray[np.int32]:
+    rows = np.asarray(merges, dtype=np.int32)
+    if rows.size == 0:
+        rows = rows.reshape(0, 4)
+    if rows.ndim != 2 or rows.shape[1] != 4:
+        raise DataError(
+            f"expected a row of left, right, result and rank for each merge; got shape {rows.shape}"
+        )
+    if counts is not None and len(counts) != len(rows):
+        raise DataError(f"expected a count for each of {len(rows)} merges; got {len(counts)}")
+    if len(rows) and rows[:, 3].min() < 0:
+        raise DataError(f"the lowest rank of a merge is {rows[:, 3].min()}; expected 0 or more")
+    return rows
+
+
+def _show(token: bytes | None) -> str:
+    """A token for an error message, cut to a length that fits one line."""
+    if token is None:
+        return "no token"
+    try:
+        text = repr(token.decode("utf-8"))
+    except UnicodeDecodeError:
+        text = repr(token)
+    return text if len(text) <= 60 else text[:57] + "..."
