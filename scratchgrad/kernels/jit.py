@@ -72,6 +72,10 @@ _COMMON = {"error_model": "numpy", "no_cfunc_wrapper": True}  # no C program cal
 # Without an entry for Python, which would crash if it called one; it compiles much faster.
 _INNER = {**_COMMON, "no_cpython_wrapper": True}
 
+# At each call of a function Numba counts the references to the arrays that it is given. Where the
+# calls are short, as in a loop over bytes, that took four fifths of the time. What allocates no
+# array may do without (counted=False), and then so must all that it calls.
+
 
 def compiles() -> bool:
     """Whether kernels are compiled: not with NUMBA_DISABLE_JIT=1."""
@@ -84,12 +88,13 @@ def host() -> tuple[str, list[str]]:
     return llvmlite.binding.get_host_cpu_name(), sorted(f for f, there in features.items() if there)
 
 
-def device(function: Callable[..., Any]) -> Any:
+def device(function: Callable[..., Any], *, counted: bool = True) -> Any:
     """A helper that kernels call, inlined so that the loop round it can be vectorised.
 
     It is compiled EXACT, and its operations stay so within a FAST kernel.
     """
-    return _njit(function, fastmath=set(EXACT), forceinline=True, **_COMMON)
+    options = {**_COMMON, "_nrt": counted}
+    return _njit(function, fastmath=set(EXACT), forceinline=True, **options)
 
 
 class _LowerApart(Lower):
@@ -134,7 +139,7 @@ _Apart = _compiler(_LowerApart, "native_lowering_apart")
 _Distinct = _compiler(_LowerDistinct, "native_lowering_distinct")
 
 
-def routine(function: Callable[..., Any]) -> Any:
+def routine(function: Callable[..., Any], *, counted: bool = True) -> Any:
     """A helper with loops of its own: compiled once a kernel, however often it is called there.
 
     LLVM would inline it at each call, and the compile time of a kernel of ten products with it. As
@@ -142,7 +147,8 @@ def routine(function: Callable[..., Any]) -> Any:
     call it.
     """
     # Numba hands forceinline down, from a device function that calls this one, if nothing is said
-    return _njit(function, fastmath=set(EXACT), forceinline=False, pipeline_class=_Apart, **_INNER)
+    options = {**_INNER, "_nrt": counted, "pipeline_class": _Apart}
+    return _njit(function, fastmath=set(EXACT), forceinline=False, **options)
 
 
 # -- kernels -----------------------------------------------------------------------------------
@@ -197,12 +203,15 @@ class Kernel:
     where two small arrays lie side by side: the same call would give other bits.
     """
 
-    def __init__(self, function: Callable[..., Any], fastmath: frozenset[str]):
+    def __init__(
+        self, function: Callable[..., Any], fastmath: frozenset[str], counted: bool = True
+    ):
         self.__name__ = function.__name__
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
         self.name = f"{function.__module__.rpartition('.')[2]}.{function.__name__.lstrip('_')}"
-        part = _njit(function, fastmath=set(fastmath), pipeline_class=_Distinct, **_INNER)
+        options = {**_INNER, "_nrt": counted, "pipeline_class": _Distinct}
+        part = _njit(function, fastmath=set(fastmath), **options)
 
         def shared(board, start, stop, size, threads, *args):
             return together(board, start, stop, size, threads, part, args)
@@ -244,9 +253,11 @@ class Kernel:
             raise MemoryError(f"{self.__name__}: no memory for its own working space")
 
 
-def kernel(*, fastmath: frozenset[str] = FAST) -> Callable[..., Kernel]:
+def kernel(
+    *, fastmath: frozenset[str] = FAST, counted: bool = True
+) -> Callable[[Callable[..., Any]], Kernel]:
     """Compile a function on its first call for each dtype, or load it from the cache."""
-    return lambda function: Kernel(function, fastmath)
+    return lambda function: Kernel(function, fastmath, counted)
 
 
 @contextlib.contextmanager

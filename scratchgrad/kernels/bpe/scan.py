@@ -1,0 +1,401 @@
+r"""Cutting a text into pieces: three regular expressions, written out as loops over bytes.
+
+A byte-pair tokenizer never merges across pieces, and the pieces are what a regular expression
+finds. A general matcher tries one alternative after the other and goes back when one fails; here
+the next character or two say which alternative will match. Each function below has the
+alternatives of its expression in comments beside the lines that do them. The order matters: the
+first alternative that matches is taken, not the longest.
+
+What the expressions ask about a character is its *kind*, one bit of the eight below, so that a set
+of characters is a sum of kinds: ``\s`` is WHITE, ``[^\s\p{L}\p{N}]`` is MARK | SIGN. A table has
+the kind of every code point, and a small one that of every byte below 0x80; in English, the large
+one is hardly touched.
+
+The text is UTF-8 in a buffer that has PADDING zero bytes after its end. A byte that is no part of
+well-formed UTF-8 is a character of its own, a SIGN; the three bytes that a lone surrogate would
+have are one character, a SIGN too.
+
+No run of characters is looked at more than three times, whatever the text: where the expression
+takes a part of a run only, the next piece takes all of the rest, or all but the last character.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scratchgrad.kernels.jit import device, kernel, routine
+
+_device = partial(device, counted=False)
+_routine = partial(routine, counted=False)
+
+Bytes = NDArray[np.uint8]
+
+PADDING = 16  # zero bytes after a text, so that a kernel may look ahead without asking
+SLICE = 1 << 15  # bytes that one thread scans at a time, about
+GROUP = 32  # slices between which the threads may choose
+
+# The kinds of characters; each has exactly one.
+NEWLINE = 1  # \r and \n
+SPACE = 2  # the rest of \s
+UPPER = 4  # \p{Lu} and \p{Lt}: capital letters, and the like of U+01C5 (capital D, small z)
+LOWER = 8  # \p{Ll}
+OTHER = 16  # \p{Lm} and \p{Lo}: letters of a script that knows no capitals, and modifiers
+MARK = 32  # \p{M}: an accent, say, that belongs to the character before it
+NUMBER = 64  # \p{N}
+SIGN = 128  # all others: punctuation, symbols, controls, what is unassigned, what is not UTF-8
+
+WHITE = NEWLINE | SPACE  # \s
+LETTER = UPPER | LOWER | OTHER  # \p{L}
+WORD = LETTER | NUMBER
+
+GPT2, CL100K, O200K = range(3)
+
+APOSTROPHE, BLANK, SLASH, CR, LF = b"' /\r\n"
+S, D, M, T, L, V, R, E = b"sdmtlvre"  # of the contractions
+
+
+class Scanner(NamedTuple):
+    r"""Which of the three expressions, and how it differs from its first form.
+
+    Attributes
+    ----------
+    family : int
+        GPT2, CL100K or O200K.
+    digits : int
+        At most so many characters of a number are one piece: ``\p{N}{1,3}``; 0 is no limit.
+    whole_end : bool
+        White space at the end of the text is one piece, ``\s++$``, newlines or not.
+    """
+
+    family: int
+    digits: int
+    whole_end: bool
+
+
+class Kinds(NamedTuple):
+    """The kind of every code point, shape (0x110000,), and of every byte below 0x80.
+
+    ``bytes``, shape (256,), is 0 for the other bytes: the kind depends on those that follow.
+    """
+
+    points: Bytes
+    bytes: Bytes
+
+
+# -- characters --------------------------------------------------------------------------------
+
+
+@_routine
+def _beyond_ascii(text, i, points):
+    """The kind of the character that begins with the byte at i, 0x80 or above, and its length."""
+    first, second, third = int(text[i]), int(text[i + 1]) ^ 0x80, int(text[i + 2]) ^ 0x80
+    # the bytes that continue a character are 0x80 … 0xBF: 0 … 0x3F now
+    if second < 0x40:
+        if 0xC2 <= first < 0xE0:
+            return int(points[(first & 0x1F) << 6 | second]), 2
+        if 0xE0 <= first < 0xF0 and third < 0x40:
+            point = (first & 0x0F) << 12 | second << 6 | third
+            if point >= 0x800:  # else it should have been two bytes; U+D800 … U+DFFF are signs
+                return int(points[point]), 3
+        fourth = int(text[i + 3]) ^ 0x80
+        if 0xF0 <= first < 0xF5 and third < 0x40 and fourth < 0x40:
+            point = (first & 0x07) << 18 | second << 12 | third << 6 | fourth
+            if 0x10000 <= point < 0x110000:
+                return int(points[point]), 4
+    return SIGN, 1
+
+
+@_device
+def _character(text, i, points, ascii):
+    """The kind and the length of the character at i. After the end of the text it is a SIGN."""
+    kind = int(ascii[text[i]])
+    if kind:
+        return kind, 1
+    return _beyond_ascii(text, i, points)
+
+
+@_device
+def _run(text, i, stop, kinds, points, ascii):
+    """The end of the run of characters of these kinds that begins at i."""
+    while i < stop:
+        kind, length = _character(text, i, points, ascii)
+        if not kind & kinds:
+            break
+        i += length
+    return i
+
+
+# -- what the expressions share ----------------------------------------------------------------
+
+
+@_device
+def _contraction(text, i, any_case):
+    """The length of an apostrophe at i with one of s d m t ll ve re after it; else 0."""
+    if text[i] != APOSTROPHE:
+        return 0
+    first, second = int(text[i + 1]), int(text[i + 2])
+    if any_case:  # (?i:…)
+        if first == 0xC5 and second == 0xBF:
+            return 3  # U+017F, the long s, is an s to who ignores case
+        first |= 0x20
+        second |= 0x20
+    if first in (S, D, M, T):
+        return 2
+    if first == L and second == L:
+        return 3
+    if first in (V, R) and second == E:
+        return 3
+    return 0
+
+
+@_routine
+def _digits(text, i, stop, most, points, ascii):
+    r"""The end of ``\p{N}{1,most}``; there is a number at i."""
+    for _ in range(most):
+        kind, length = _character(text, i, points, ascii)
+        if i >= stop or kind != NUMBER:
+            break
+        i += length
+    return i
+
+
+@_device
+def _all_but_the_last(text, i, end, stop):
+    r"""``\s+(?!\S)|\s``: white space i … end, but the last of it belongs to what follows.
+
+    If it is a space, the word that follows takes it; in any case it is a piece with nothing else
+    of this run. One character alone is taken: the second alternative.
+    """
+    last = end - 1
+    while text[last] & 0xC0 == 0x80:
+        last -= 1
+    return end if end == stop or last == i else last
+
+
+@_routine
+def _white(text, i, stop, whole_end, points, ascii):
+    r"""``\s++$|\s*[\r\n]|\s+(?!\S)|\s``, the first of them only if whole_end."""
+    end, after_newline = i, 0
+    while end < stop:
+        kind, length = _character(text, end, points, ascii)
+        if not kind & WHITE:
+            break
+        end += length
+        if kind == NEWLINE:
+            after_newline = end
+    if whole_end and end == stop:  # \s++$
+        return end
+    if after_newline:  # \s*[\r\n]: as far as the last newline of the run
+        return after_newline
+    return _all_but_the_last(text, i, end, stop)  # \s+(?!\S)|\s
+
+
+# -- the expressions: the end of the piece that begins at i ------------------------------------
+
+
+@_device
+def _gpt2(text, i, stop, points, ascii):
+    r"""GPT-2: words with the space before them."""
+    # '(?:[sdmt]|ll|ve|re)
+    length = _contraction(text, i, False)
+    if length:
+        return i + length
+    # ` ?`, at the beginning of each of the next three
+    j = i + (text[i] == BLANK)
+    kind, length = _character(text, j, points, ascii)
+    if j < stop and not kind & WHITE:
+        if kind & LETTER:  # \p{L}++
+            kinds = LETTER
+        elif kind == NUMBER:  # \p{N}++
+            kinds = NUMBER
+        else:  # [^\s\p{L}\p{N}]++
+            kinds = MARK | SIGN
+        return _run(text, j + length, stop, kinds, points, ascii)
+    # \s++$|\s+(?!\S)|\s
+    return _all_but_the_last(text, i, _run(text, i, stop, WHITE, points, ascii), stop)
+
+
+@_device
+def _cl100k(text, i, stop, digits, whole_end, points, ascii):
+    r"""GPT-4: any sign may stand before a word, numbers are short, newlines stay together."""
+    # '(?i:[sdmt]|ll|ve|re)
+    length = _contraction(text, i, True)
+    if length:
+        return i + length
+    # [^\r\n\p{L}\p{N}]?+\p{L}++
+    kind, length = _character(text, i, points, ascii)
+    j = i if kind & LETTER else i + length
+    after, length = _character(text, j, points, ascii)
+    if after & LETTER and not kind & (NEWLINE | NUMBER):
+        return _run(text, j + length, stop, LETTER, points, ascii)
+    # \p{N}{1,3}+
+    if kind == NUMBER:
+        return _digits(text, i, stop, digits, points, ascii)
+    #  ?[^\s\p{L}\p{N}]++[\r\n]*+
+    j = i + (text[i] == BLANK)
+    end = _run(text, j, stop, MARK | SIGN, points, ascii)
+    if end > j:
+        while text[end] == LF or text[end] == CR:
+            end += 1
+        return end
+    # \s++$|\s*[\r\n]|\s+(?!\S)|\s
+    return _white(text, i, stop, whole_end, points, ascii)
+
+
+@_device
+def _o200k_word(text, i, stop, points, ascii):
+    r"""The first two alternatives of o200k but for the contraction; i if neither matches.
+
+    With U for ``[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]`` and L for ``[\p{Ll}\p{Lm}\p{Lo}\p{M}]``, which
+    have ``\p{Lm}\p{Lo}\p{M}`` in common, they are ``[^\r\n\p{L}\p{N}]?U*L+`` and
+    ``[^\r\n\p{L}\p{N}]?U+L*``.
+    """
+    kind, length = _character(text, i, points, ascii)
+    if kind & (NEWLINE | NUMBER):
+        return i
+    # [^\r\n\p{L}\p{N}]?
+    j = i if kind & LETTER else i + length
+    # U*, as far as it goes; and the end of the last character on the way that could be an L
+    end, common = j, 0
+    while end < stop:
+        after, length = _character(text, end, points, ascii)
+        if not after & (UPPER | OTHER | MARK):
+            if after == LOWER:  # L+
+                return _run(text, end + length, stop, LOWER | OTHER | MARK, points, ascii)
+            break
+        end += length
+        if after != UPPER:
+            common = end
+    # There is no L after U*. So U* gives back characters, up to the first that L+ can take; that
+    # is one character, for those after it are capitals.
+    if common:
+        return common
+    # The same without a character before it: that is a mark then, which L+ takes alone.
+    if kind == MARK:
+        return j
+    # U+L*, capitals only; without any, the end is j and nothing matched.
+    return end if end > j else i
+
+
+@_device
+def _o200k(text, i, stop, digits, whole_end, points, ascii):
+    r"""GPT-4o: as GPT-4, but a capital begins a word, and a contraction stays with its word."""
+    end = _o200k_word(text, i, stop, points, ascii)
+    if end > i:
+        # (?i:'s|'t|'re|'ve|'m|'ll|'d)?
+        return end + _contraction(text, end, True)
+    # \p{N}{1,3}
+    kind, _ = _character(text, i, points, ascii)
+    if kind == NUMBER:
+        return _digits(text, i, stop, digits, points, ascii)
+    #  ?[^\s\p{L}\p{N}]+[\r\n/]*
+    j = i + (text[i] == BLANK)
+    end = _run(text, j, stop, MARK | SIGN, points, ascii)
+    if end > j:
+        while text[end] == LF or text[end] == CR or text[end] == SLASH:
+            end += 1
+        return end
+    # \s*[\r\n]+|\s+(?!\S)|\s+
+    return _white(text, i, stop, whole_end, points, ascii)
+
+
+# -- the kernels -------------------------------------------------------------------------------
+
+
+@kernel(counted=False)
+def _scan(
+    start, stop, text, starts, size, points, ascii, family, digits, whole_end, ends, counts
+):  # fmt: skip
+    for unit in range(start, stop):
+        first, i, last = starts[unit], starts[unit], starts[unit + 1]
+        count = 0
+        while i < last:
+            if family == GPT2:
+                i = _gpt2(text, i, size, points, ascii)
+            elif family == CL100K:
+                i = _cl100k(text, i, size, digits, whole_end, points, ascii)
+            else:
+                i = _o200k(text, i, size, digits, whole_end, points, ascii)
+            ends[first - starts[0] + count] = i
+            count += 1
+        counts[unit] = count
+
+
+@kernel(counted=False)
+def _cut(start, stop, text, limits, points, ascii, cuts):
+    for unit in range(start, stop):
+        cuts[unit] = 0
+        for i in range(limits[unit + 1] - 1, limits[unit], -1):
+            # after the cut: one of ASCII's signs or white space, but for the apostrophe
+            if not ascii[text[i]] & (WHITE | SIGN) or text[i] == APOSTROPHE:
+                continue
+            # before it: a letter or a number
+            before = i - 1
+            while before > 0 and before > i - 4 and text[before] & 0xC0 == 0x80:
+                before -= 1
+            kind, length = _character(text, before, points, ascii)
+            if kind & WORD and before + length == i:
+                cuts[unit] = i
+                break
+
+
+def find_cuts(text: Bytes, limits: NDArray[np.int64], kinds: Kinds) -> NDArray[np.int64]:
+    r"""The last place in each stretch where the text may be cut and give the same pieces.
+
+    Such a place is between a letter or a number and one of ASCII's characters that is neither,
+    nor an apostrophe. In all expressions of `scan`:
+
+    * A piece ends there. The only thing that follows a letter or a number within a piece is a
+      letter, a mark, a number or a contraction, which begins with an apostrophe.
+    * What stands after it does not change the pieces before it. They could depend on more than
+      the character after their end only where white space looks for what follows it, or where a
+      contraction is cut in two; but the white space before the place is followed by the letter
+      or the number, and the character after the place is no letter.
+    * What stands before it does not change the pieces after it: no expression looks back.
+
+    Parameters
+    ----------
+    text : buffer
+        With the PADDING.
+    limits : (N + 1,)
+        Stretch n is limits[n] … limits[n + 1] - 1; a cut is before one of its bytes but the first.
+
+    Returns
+    -------
+    (N,) int64
+        0 where there is no such place.
+    """
+    cuts = np.empty(len(limits) - 1, np.int64)
+    _cut(len(cuts), text, limits, kinds.points, kinds.bytes, cuts, work=8 * len(cuts))
+    return cuts
+
+
+def scan(text: Bytes, stop: int, scanner: Scanner, kinds: Kinds) -> NDArray[np.int64]:
+    """The end of each piece, ascending; the last one is stop. Empty for an empty text.
+
+    Parameters
+    ----------
+    text : buffer
+        With the PADDING after its stop bytes.
+    """
+    if not stop:
+        return np.empty(0, np.int64)
+    nominal = np.arange(0, stop, SLICE, dtype=np.int64)
+    cuts = find_cuts(text, nominal, kinds)
+    starts = np.concatenate((nominal[:1], cuts[cuts > 0], np.array([stop])))
+    slices = [starts[first : first + GROUP + 1] for first in range(0, len(starts) - 1, GROUP)]
+    # A piece has at least one byte. The same small memory serves one group after the other.
+    ends = np.empty(max(int(part[-1] - part[0]) for part in slices), np.int64)
+    counts = np.empty(GROUP, np.int64)
+    digits = scanner.digits or stop
+    found = []
+    for part in slices:
+        _scan(
+            len(part) - 1, text, part, stop, kinds.points, kinds.bytes,
+            scanner.family, digits, scanner.whole_end, ends, counts, work=int(part[-1] - part[0]),
+        )  # fmt: skip
+        for first, count in zip((part[:-1] - part[0]).tolist(), counts.tolist(), strict=False):
+            found.append(ends[first : first + count].copy())
+    return np.concatenate(found)

@@ -1,0 +1,244 @@
+r"""Pre-tokenisation: the pieces of a text, which no token ever reaches across.
+
+The three patterns that most models use, and the other spellings of them that are in circulation,
+are run by the scanner in `scratchgrad.kernels.bpe.scan`; every other pattern by `regex`, the
+package. Both give the same pieces, but the scanner is some 30 times as fast.
+
+All of it is about bytes. For a pattern they are characters: well-formed UTF-8 as usual; a byte that
+is no part of any, one character that is neither letter nor number nor space; and the three bytes
+that would be a surrogate, that surrogate.
+"""
+
+from __future__ import annotations
+
+import functools
+from itertools import chain
+
+import numpy as np
+import regex
+from numpy.typing import NDArray
+
+from scratchgrad.errors import ConfigError
+from scratchgrad.kernels.bpe import scan
+from scratchgrad.kernels.bpe.scan import CL100K, GPT2, O200K, PADDING, Scanner
+
+__all__ = ["NAMED", "PADDING", "Pattern", "to_buffer"]
+
+# As tiktoken 0.14 spells them. x++ is x+ that gives nothing back, which changes no match here.
+_GPT2 = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
+_CL100K = (
+    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+"
+    r"| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s"
+)
+_UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+_O200K = (
+    rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    rf"|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+# "none": the whole text is one piece.
+NAMED = {"gpt2": _GPT2, "cl100k": _CL100K, "o200k": _O200K, "none": ""}
+
+# Older spellings. All but the first three leave out \s++$, so that a newline at the end of a text
+# is not in one piece with the spaces after it: not the same as today's cl100k.
+_SHORT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+"
+_LATER = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_SHORTER = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+"
+_LAST = r" ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
+
+_SCANNERS = {
+    _GPT2: Scanner(GPT2, 0, True),
+    # OpenAI's first, in GPT-2's own repository, and tiktoken's in between
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+": Scanner(
+        GPT2, 0, True
+    ),
+    r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+": Scanner(
+        GPT2, 0, True
+    ),
+    _CL100K: Scanner(CL100K, 3, True),
+    rf"{_SHORT}|\p{{N}}{{1,3}}|{_LATER}": Scanner(CL100K, 3, False),  # the first cl100k; Llama 3
+    rf"{_SHORT}|\p{{N}}|{_LATER}": Scanner(CL100K, 1, False),  # Qwen2
+    rf"{_SHORTER}|\p{{N}}{{1,3}}|{_LAST}": Scanner(CL100K, 3, False),  # minbpe
+    rf"{_SHORTER}|\p{{N}}{{1,2}}|{_LAST}": Scanner(CL100K, 2, False),  # nanochat
+    _O200K: Scanner(O200K, 3, False),
+}
+
+_SURROGATES = "surrogatepass"
+
+
+@functools.cache
+def _kinds() -> scan.Kinds:
+    """What `regex` says about every code point; made once a process, in some 50 ms."""
+    everything = np.arange(0x110000, dtype="<u4").tobytes().decode("utf-32-le", _SURROGATES)
+    points = np.full(len(everything), scan.SIGN, np.uint8)
+    for kind, characters in (
+        (scan.NEWLINE, r"[\r\n]+"),
+        (scan.SPACE, r"[^\S\r\n]+"),
+        (scan.UPPER, r"[\p{Lu}\p{Lt}]+"),
+        (scan.LOWER, r"\p{Ll}+"),
+        (scan.OTHER, r"[\p{Lm}\p{Lo}]+"),
+        (scan.MARK, r"\p{M}+"),
+        (scan.NUMBER, r"\p{N}+"),
+    ):
+        for found in regex.finditer(characters, everything):
+            points[found.start() : found.end()] = kind
+    ascii = np.zeros(256, np.uint8)
+    ascii[:0x80] = points[:0x80]
+    return scan.Kinds(points, ascii)
+
+
+def to_buffer(text: bytes) -> tuple[NDArray[np.uint8], int]:
+    """A buffer for `Pattern.ends`, with the zeros after the text, and the length of the text."""
+    buffer = np.zeros(len(text) + PADDING, np.uint8)
+    buffer[: len(text)] = np.frombuffer(text, np.uint8)
+    return buffer, len(text)
+
+
+class Pattern:
+    r"""A regular expression that cuts text into pieces.
+
+    Parameters
+    ----------
+    pattern : str
+        "gpt2", "cl100k" (GPT-4), "o200k" (GPT-4o), "none", or any expression that `regex` takes.
+
+    Attributes
+    ----------
+    name : str or None
+        One of the four names, also where the expression itself was given, or another that means
+        exactly the same; None for all others.
+    string : str
+        The expression, as it was given; "" for "none".
+
+    Raises
+    ------
+    ConfigError
+        The expression does not compile.
+
+    >>> Pattern("gpt2").split(b"It's 10 o'clock.")
+    [b'It', b"'s", b' 10', b' o', b"'", b'clock', b'.']
+    >>> Pattern(r"\d").split(b"in 1984")
+    [b'in ', b'1', b'9', b'8', b'4']
+    """
+
+    def __init__(self, pattern: str) -> None:
+        if not isinstance(pattern, str):
+            raise ConfigError(f"pattern: expected a name or an expression, a str; got {pattern!r}")
+        self.string = NAMED.get(pattern, pattern)
+        self._scanner = _SCANNERS.get(self.string)
+        self.name = next((name for name, other in NAMED.items() if self._means(other)), None)
+        if self._scanner is None and self.string:
+            try:
+                self._regex = regex.compile(self.string)
+            except (regex.error, ValueError, OverflowError, RecursionError) as error:
+                raise self._complain("does not compile", error) from None
+
+    def _means(self, string: str) -> bool:
+        same = self._scanner is not None and self._scanner == _SCANNERS.get(string)
+        return self.string == string or same
+
+    def _complain(self, what: str, error: Exception) -> ConfigError:
+        shown = repr(self.string)
+        shown = shown if len(shown) <= 80 else shown[:77] + "..."
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        names = ", ".join(NAMED)
+        return ConfigError(
+            f"pattern {shown} {what}: {reason}; expected {names} or an expression of `regex`"
+        )
+
+    def __repr__(self) -> str:
+        return f"Pattern({self.name or self.string!r})"
+
+    def split(self, text: bytes) -> list[bytes]:
+        """The pieces themselves: for people, and for short texts."""
+        ends = self.ends(*to_buffer(text)).tolist()
+        return [text[i:j] for i, j in zip([0, *ends], ends, strict=False)]
+
+    def ends(self, text: NDArray[np.uint8], stop: int) -> NDArray[np.int64]:
+        """The end of each piece.
+
+        What the expression leaves out between two matches is a piece too, so the pieces add up to
+        the text; an empty match is none.
+
+        Parameters
+        ----------
+        text : array of uint8
+            C-contiguous and writable, with at least PADDING zeros after the text.
+        stop : int
+            Where the text ends.
+
+        Returns
+        -------
+        array of int64
+            Ascending; the last one is stop. Empty for an empty text.
+
+        Raises
+        ------
+        ConfigError
+            `regex` fails on this text.
+        """
+        if self._scanner is not None:
+            return scan.scan(text, stop, self._scanner, _kinds())
+        if not stop or not self.string:
+            return np.full(min(stop, 1), stop, np.int64)
+        characters, starts = _characters(text[:stop])
+        try:
+            matches = map(regex.Match.span, self._regex.finditer(characters))
+            spans = np.fromiter(chain.from_iterable(matches), np.int64).reshape(-1, 2)
+        except (regex.error, RuntimeError) as error:
+            raise self._complain("fails on this text", error) from None
+        places = spans[spans[:, 0] < spans[:, 1]].ravel()
+        ends = places if starts is None else starts[places]
+        # np.unique, for (?r) finds the last match first
+        ends = np.unique(np.append(ends, stop))
+        return ends[1:] if ends[0] == 0 else ends
+
+    def cut(self, text: NDArray[np.uint8], stop: int) -> int:
+        """A place where the text may be cut and give the same pieces, whatever follows.
+
+        It is the last such place that is easily seen. 0 if there is none, or none can be known:
+        an expression of the user's may look at anything. Why it is safe for the others, see
+        `scratchgrad.kernels.bpe.scan.find_cuts`.
+        """
+        if self._scanner is None:
+            return 0
+        cut, last, stretch = 0, stop, 1 << 10
+        while last > 0 and not cut:
+            first = max(last - stretch, 0)
+            cut = int(scan.find_cuts(text, np.array([first, last], np.int64), _kinds())[0])
+            # the next stretch ends with the first byte of this one, before which no cut was tried
+            last, stretch = first + 1 if first else 0, 4 * stretch
+        return cut
+
+
+def _characters(raw: NDArray[np.uint8]) -> tuple[str, NDArray[np.int64] | None]:
+    """The characters of some bytes, and the offset of each and of the end; None if they agree."""
+    data = raw.tobytes()
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return _wrong_characters(data)
+    if len(text) == len(raw):  # ASCII
+        return text, None
+    starts = np.flatnonzero((raw & 0xC0) != 0x80)
+    return text, np.append(starts, len(raw))
+
+
+def _wrong_characters(data: bytes) -> tuple[str, NDArray[np.int64]]:
+    """The same for bytes that are not all UTF-8."""
+    # Python's way to carry a wrong byte 0x80 … 0xFF is as the lone surrogate U+DC80 … U+DCFF
+    escaped = data.decode("utf-8", "surrogateescape")
+    points = np.frombuffer(escaped.encode("utf-32-le", _SURROGATES), "<u4").astype(np.int64)
+    wrong = (points & ~0x7F) == 0xDC80
+    lengths = 1 + (points >= 0x80) + (points >= 0x800) + (points >= 0x10000)
+    lengths[wrong] = 1
+    # ED A0 80 … ED BF BF, which are three wrong bytes now, are one surrogate
+    first, second, third = points[:-2], points[1:-1], points[2:]
+    at = np.flatnonzero((first == 0xDCED) & (second & ~0x1F == 0xDCA0) & (third & ~0x3F == 0xDC80))
+    points[at] = 0xD000 | (second[at] & 0x3F) << 6 | (third[at] & 0x3F)
+    lengths[at] = 3
+    keep = np.ones(len(points), bool)
+    keep[at + 1] = keep[at + 2] = False
+    text = points[keep].astype("<u4").tobytes().decode("utf-32-le", _SURROGATES)
+    return text, np.concatenate(([0], np.cumsum(lengths[keep])))
