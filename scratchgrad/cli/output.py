@@ -46,7 +46,7 @@ def check_output(option: str, path: str | None) -> None:
 
 def write_output(path: str, content: bytes) -> None:
     """Write a file whole, or leave the old one; what goes wrong names the file."""
-    from scratchgrad.train.files import write_atomically
+    from scratchgrad.data.files import write_atomically
 
     place = Path(path).resolve()
     try:

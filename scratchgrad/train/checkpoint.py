@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from scratchgrad.data.files import sync_folder, to_json, write_atomically
 from scratchgrad.errors import CheckpointError
-from scratchgrad.train.files import sync_folder, to_json, write_atomically
 
 FORMAT = "scratchgrad-checkpoint"
 VERSION = 1

@@ -20,8 +20,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from scratchgrad.data.files import write_atomically
 from scratchgrad.errors import CheckpointError
-from scratchgrad.train.files import write_atomically
 
 Record = dict[str, Any]
 

@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from scratchgrad.data import EMBEDDED_NAME, embedded_text, read_texts
+from scratchgrad.data.files import TEMPORARY_SUFFIX, to_json, write_atomically
 from scratchgrad.errors import CheckpointError, ConfigError, DataError
 from scratchgrad.tokenizer import CharTokenizer
 from scratchgrad.train.checkpoint import list_checkpoints, remove_checkpoint
 from scratchgrad.train.config import ModelSettings, TrainConfig, field_names
-from scratchgrad.train.files import TEMPORARY_SUFFIX, to_json, write_atomically
 
 FORMAT = "scratchgrad-run"
 VERSION = 1

@@ -8,8 +8,8 @@ import pytest
 
 from scratchgrad.cli import output
 from scratchgrad.cli.output import check_output, write_output
+from scratchgrad.data import files
 from scratchgrad.errors import ConfigError
-from scratchgrad.train import files
 from tests.cli.test_commands import refused
 
 

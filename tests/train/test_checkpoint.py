@@ -6,9 +6,9 @@ import os
 import numpy as np
 import pytest
 
+from scratchgrad.data import files
 from scratchgrad.errors import CheckpointError
 from scratchgrad.train import checkpoint as module
-from scratchgrad.train import files
 from scratchgrad.train.checkpoint import (
     Checkpoint,
     keep_only,
