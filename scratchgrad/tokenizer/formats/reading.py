@@ -1,0 +1,189 @@
+"""What every reader of a tokenizer file needs: the bytes, the JSON, and ids that can be ids.
+
+A tokenizer file may come from anywhere. Nothing in it is believed before it is checked, and no
+memory is taken because a number in it says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from scratchgrad.errors import DataError
+
+PathLike = str | os.PathLike[str]
+
+# The largest tokenizer.json in use, of 262,144 tokens, has 33 MB and 1.8 million values.
+MAX_FILE_BYTES = 64 << 20
+MAX_VALUES = 4_000_000
+# The largest vocabularies in use have 2.6 MB of tokens, the longest of 128 or 256 bytes. Where
+# every split of every token is looked up, the work grows with the square of the lengths.
+MAX_TOKEN_BYTES = 1024
+MAX_ALL_TOKENS_BYTES = 4 << 20
+
+
+def read_bytes(path: PathLike) -> bytes:
+    """Read a tokenizer file, if it is one file of a size that a tokenizer may have."""
+    try:
+        info = os.stat(path)
+        # Opening a pipe would wait for somebody to write into it.
+        if stat.S_ISDIR(info.st_mode):
+            raise DataError(f"{path} is a folder; expected a tokenizer file")
+        if not stat.S_ISREG(info.st_mode):
+            raise DataError(f"{path} is no ordinary file; expected a tokenizer file")
+        _check_size(path, info.st_size)
+        with open(path, "rb") as file:
+            raw = file.read(MAX_FILE_BYTES + 1)
+    except FileNotFoundError:
+        raise DataError(f"no such tokenizer file: {path}") from None
+    except OSError as error:
+        raise DataError(f"cannot read tokenizer {path}: {error.strerror}") from None
+    except ValueError as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"cannot read tokenizer {str(path)!r}: {error}") from None
+    _check_size(path, len(raw))
+    if not raw:
+        raise DataError(f"{path} is empty; expected a tokenizer file")
+    return raw
+
+
+def _check_size(path: PathLike, size: int) -> None:
+    if size > MAX_FILE_BYTES:
+        raise DataError(
+            f"{path} has {size / 2**20:.0f} MiB or more; a tokenizer file has at most "
+            f"{MAX_FILE_BYTES >> 20} MiB"
+        )
+
+
+def read_text(path: PathLike) -> str:
+    """Read a tokenizer file that must be UTF-8."""
+    raw = read_bytes(path)
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} is not UTF-8: byte 0x{raw[error.start]:02x} at offset {error.start}"
+        ) from None
+
+
+def read_json(path: PathLike) -> dict[str, Any]:
+    """Read a JSON object. A key that stands twice is refused: readers disagree on who wins."""
+    text = read_text(path)
+    if text.count(",") + text.count("[") + text.count("{") > MAX_VALUES:
+        raise DataError(f"{path}: more than {MAX_VALUES:,} values; too many for a tokenizer")
+    try:
+        body = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise DataError(f"{path} is not a tokenizer: no valid JSON ({reason})") from None
+    if not isinstance(body, dict):
+        raise DataError(f"{path} is not a tokenizer: expected a JSON object; got {shorten(body)}")
+    return body
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f"the key {shorten(key)} stands twice in one object")
+            seen.add(key)
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+@contextlib.contextmanager
+def naming(path: PathLike) -> Iterator[None]:
+    """Put the file's name before what a check inside has to say."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def id_limit(count: int) -> int:
+    """The ids that ``count`` tokens may use: gaps are fair, memory by the claim is not."""
+    return 10 * count + 1000
+
+
+def check_id(id_: Any, token: object, limit: int) -> int:
+    """Return an id from a file, if it is one. JSON's true is no 1, and 1.0 is no 1 either."""
+    if type(id_) is not int:
+        raise DataError(f"token {shorten(token)} has id {shorten(id_)}; expected a whole number")
+    if not 0 <= id_ < limit:
+        raise DataError(
+            f"token {shorten(token)} has id {shorten(id_)}; expected 0 to {limit - 1}, which "
+            f"leaves room for gaps"
+        )
+    return id_
+
+
+def by_id(
+    ordinary: Iterable[tuple[bytes, Any]], special_tokens: Mapping[str, Any], count: int
+) -> list[bytes | None]:
+    """Make the list of tokens from pairs of token and id.
+
+    ``count`` is the number of tokens, which the ids are measured against before any place is made
+    for them.
+    """
+    limit = id_limit(count + len(special_tokens))
+    found: dict[int, bytes] = {}
+    names = ((text.encode("utf-8", "surrogatepass"), id_) for text, id_ in special_tokens.items())
+    for pairs in (ordinary, names):
+        for token, id_ in pairs:
+            if check_id(id_, token, limit) in found:
+                raise DataError(
+                    f"id {id_} belongs to both {shorten(found[id_])} and {shorten(token)}; every "
+                    f"token must have an id of its own"
+                )
+            found[id_] = token
+    tokens: list[bytes | None] = [None] * (max(found, default=-1) + 1)
+    for id_, token in found.items():
+        tokens[id_] = token
+    return tokens
+
+
+def check_lengths(tokens: Iterable[bytes]) -> None:
+    """Refuse tokens so long that to look up every split of each would take forever."""
+    total = 0
+    for token in tokens:
+        total += len(token)
+        if len(token) > MAX_TOKEN_BYTES:
+            raise DataError(
+                f"token {shorten(token[:60])} has {len(token):,} bytes; expected at most "
+                f"{MAX_TOKEN_BYTES:,}"
+            )
+        if total > MAX_ALL_TOKENS_BYTES:
+            raise DataError(
+                f"the tokens have more than {MAX_ALL_TOKENS_BYTES >> 20} MiB together; "
+                f"too many for a tokenizer"
+            )
+
+
+def shorten(value: object) -> str:
+    """Return the repr of a value from a file, cut to a length that fits one line."""
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 200:
+        return "a number of more than 60 digits"  # whose repr may be refused by Python
+    if isinstance(value, (str, bytes, list)):
+        value = value[:80]
+    if isinstance(value, dict):
+        value = dict(list(value.items())[:20])
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def beside(path: PathLike, *names: str) -> Path | None:
+    """The first of these files in the folder of ``path``."""
+    folder = Path(path)
+    folder = folder if folder.is_dir() else folder.parent
+    return next((folder / name for name in names if (folder / name).is_file()), None)
