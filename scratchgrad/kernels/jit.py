@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,11 +89,13 @@ def host() -> tuple[str, list[str]]:
     return llvmlite.binding.get_host_cpu_name(), sorted(f for f, there in features.items() if there)
 
 
-def device(function: Callable[..., Any], *, counted: bool = True) -> Any:
+def device(function: Callable[..., Any] | None = None, *, counted: bool = True) -> Any:
     """A helper that kernels call, inlined so that the loop round it can be vectorised.
 
     It is compiled EXACT, and its operations stay so within a FAST kernel.
     """
+    if function is None:  # @device(counted=False)
+        return partial(device, counted=counted)
     options = {**_COMMON, "_nrt": counted}
     return _njit(function, fastmath=set(EXACT), forceinline=True, **options)
 
@@ -139,13 +142,15 @@ _Apart = _compiler(_LowerApart, "native_lowering_apart")
 _Distinct = _compiler(_LowerDistinct, "native_lowering_distinct")
 
 
-def routine(function: Callable[..., Any], *, counted: bool = True) -> Any:
+def routine(function: Callable[..., Any] | None = None, *, counted: bool = True) -> Any:
     """A helper with loops of its own: compiled once a kernel, however often it is called there.
 
     LLVM would inline it at each call, and the compile time of a kernel of ten products with it. As
     in a kernel, what it writes to may not overlap another of its arrays. Only compiled code may
     call it.
     """
+    if function is None:
+        return partial(routine, counted=counted)
     # Numba hands forceinline down, from a device function that calls this one, if nothing is said
     options = {**_INNER, "_nrt": counted, "pipeline_class": _Apart}
     return _njit(function, fastmath=set(EXACT), forceinline=False, **options)

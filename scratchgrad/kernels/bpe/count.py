@@ -28,7 +28,7 @@ ONE = np.uint64(1)
 ENTRIES, ARENA, DONE = range(3)  # what a table's row of `used` counts
 
 
-@device
+@device(counted=False)
 def add(slots, arena, used, words, start, length, first, second, count):
     """Add to the count of one piece. False, and nothing done, where there is no room for it."""
     at = find(slots, arena, words, start, length, first, second)
@@ -51,13 +51,13 @@ def add(slots, arena, used, words, start, length, first, second, count):
     return True
 
 
-@device
+@device(counted=False)
 def begin_of(ends, k):
     """Where piece k begins: where the one before it ends."""
     return ends[k - 1] if k > 0 else 0
 
 
-@kernel(fastmath=EXACT)
+@kernel(fastmath=EXACT, counted=False)
 def _count(start, stop, slots, arenas, used, words, ends, parts):
     for part in range(start, stop):
         table, arena, mine = slots[part], arenas[part], used[part]
@@ -73,7 +73,7 @@ def _count(start, stop, slots, arenas, used, words, ends, parts):
         mine[DONE] = k
 
 
-@kernel(fastmath=EXACT)
+@kernel(fastmath=EXACT, counted=False)
 def _absorb(start, stop, slots, arena, used, other, other_arena):
     for row in range(start, stop):
         length = np.int64(other[row, LENGTH])
@@ -84,7 +84,7 @@ def _absorb(start, stop, slots, arena, used, other, other_arena):
             add(slots, arena, used, other_arena, place, length, first, wanted, count)
 
 
-@kernel(fastmath=EXACT)
+@kernel(fastmath=EXACT, counted=False)
 def _lay_out(start, stop, slots, arena, words, ends, counts):
     place, k = np.int64(0), 0
     for row in range(start, stop):

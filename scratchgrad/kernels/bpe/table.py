@@ -52,7 +52,7 @@ def padded(data: bytes | bytearray | memoryview | NDArray[np.uint8]) -> NDArray[
     return text
 
 
-@device
+@device(counted=False)
 def mix(first, second, length):
     """Spread what is in three numbers over the bits of one."""
     bits = (first ^ (length * MIX_LENGTH)) * MIX_FIRST
@@ -60,7 +60,7 @@ def mix(first, second, length):
     return bits ^ (bits >> SHIFT)
 
 
-@device
+@device(counted=False)
 def key(words, start, length):
     """What a slot's first two columns hold for a string, but for a long one's place: a hash."""
     if length <= INLINE:
@@ -72,7 +72,7 @@ def key(words, start, length):
     return mix(bits, words[start + length - 8], size), ZERO
 
 
-@device
+@device(counted=False)
 def find(slots, arena, words, start, length, first, second):
     """The slot that holds a string, or the empty one where it would go."""
     size = np.uint64(length)
@@ -89,7 +89,7 @@ def find(slots, arena, words, start, length, first, second):
     return at
 
 
-@device
+@device(counted=False)
 def same(arena, place, words, start, length):
     """Whether the arena holds these bytes at a place."""
     for i in range(0, length - 8, 8):
@@ -98,14 +98,14 @@ def same(arena, place, words, start, length):
     return arena[place + length - 8] == words[start + length - 8]
 
 
-@device
+@device(counted=False)
 def put(slots, at, first, second, length, value):
     """Fill a slot."""
     slots[at, FIRST], slots[at, SECOND] = first, second
     slots[at, LENGTH], slots[at, VALUE] = np.uint64(length), np.uint64(value)
 
 
-@kernel(fastmath=EXACT)
+@kernel(fastmath=EXACT, counted=False)
 def _fill(start, stop, slots, words, begins, ends, values):
     for k in range(start, stop):
         begin, length = begins[k], ends[k] - begins[k]
