@@ -1,0 +1,87 @@
+"""From ids to bytes and text."""
+
+from __future__ import annotations
+
+import codecs
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from scratchgrad.errors import DataError, DtypeError, IdRangeError
+from scratchgrad.tokenizer.vocabulary import Vocabulary
+
+
+class Decoder:
+    """The bytes of ids. Errors are those that `BPETokenizer.decode` names."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._tokens = [token or b"" for token in vocabulary.tokens]
+        self._gaps = np.array([token is None for token in vocabulary.tokens])
+        self.prefix_space = vocabulary.prefix_space
+
+    def token(self, id_: int) -> bytes:
+        """The bytes of one id."""
+        return self._tokens[self._check(id_)[0]]
+
+    def joined(self, ids: ArrayLike) -> bytes:
+        """The bytes of a row of ids."""
+        tokens = self._tokens
+        data = b"".join([tokens[id_] for id_ in self._check(ids).tolist()])
+        return data.removeprefix(b" ") if self.prefix_space else data
+
+    def text(self, ids: ArrayLike, errors: str) -> str:
+        """The same as text."""
+        data = self.joined(ids)
+        try:
+            return data.decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError:
+            pass
+        try:
+            return data.decode("utf-8", errors)
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"the ids are not those of a UTF-8 text: byte 0x{data[error.start]:02x} at "
+                f"{error.start} ({error.reason}); decode_bytes gives the bytes as they are"
+            ) from None
+
+    def _check(self, ids: ArrayLike) -> NDArray[Any]:
+        array = np.atleast_1d(np.asarray(ids))
+        if array.size == 0:
+            return np.zeros(0, np.int64)
+        if array.dtype.kind not in "iu" or array.ndim != 1:
+            raise DtypeError(
+                f"BPETokenizer.decode: expected a row of whole numbers; got dtype {array.dtype}, "
+                f"shape {array.shape}"
+            )
+        size = len(self._tokens)
+        outside = (array < 0) | (array >= size)
+        if not outside.any():
+            outside = self._gaps[array]
+        if outside.any():
+            place = int(outside.argmax())
+            what = "has no token" if 0 <= array[place] < size else "is outside the vocabulary"
+            raise IdRangeError(
+                f"BPETokenizer.decode: id {array[place]} at position {place} {what}; expected 0 "
+                f"to {size - 1}"
+            )
+        return array
+
+
+class TokenStream:
+    """Ids in, text out, each character as soon as it is complete."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self._decoder, self._utf8 = decoder, codecs.getincrementaldecoder("utf-8")("replace")
+        self._strip = decoder.prefix_space
+
+    def push(self, id_: int) -> str:
+        """Take an id; return the text that has become certain, which may be none."""
+        data = self._decoder.token(id_)
+        if self._strip:
+            data, self._strip = data.removeprefix(b" "), False
+        return self._utf8.decode(data)
+
+    def flush(self) -> str:
+        """Return what is left at the end: U+FFFD for a character that did not become complete."""
+        return self._utf8.decode(b"", final=True)

@@ -1,0 +1,66 @@
+"""From text to ids: special tokens apart, in blocks, cut into pieces, merged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scratchgrad.kernels.bpe.encode import PieceEncoder
+from scratchgrad.kernels.bpe.table import PADDING, padded
+from scratchgrad.tokenizer.corpus import BLOCK, blocks, to_bytes
+from scratchgrad.tokenizer.patterns import Pattern
+from scratchgrad.tokenizer.special import Names, SpecialTokens
+from scratchgrad.tokenizer.vocabulary import Vocabulary
+
+
+class TextEncoder:
+    """A vocabulary and a pattern, ready to encode. Several threads may use it at once."""
+
+    def __init__(self, vocabulary: Vocabulary, pattern: Pattern) -> None:
+        self._pattern, self._prefix_space = pattern, vocabulary.prefix_space
+        self._special = SpecialTokens(vocabulary.special_tokens)
+        special = set(vocabulary.special_tokens.values())
+        ordinary = {
+            id_: token
+            for id_, token in enumerate(vocabulary.tokens)
+            if token is not None and id_ not in special
+        }
+        self._pieces = PieceEncoder(
+            padded(b"".join(ordinary.values())),
+            np.cumsum([len(token) for token in ordinary.values()], dtype=np.int64),
+            np.array(list(ordinary), np.int64),
+            vocabulary.merges,
+            vocabulary.byte_ids,
+            whole_pieces=vocabulary.whole_pieces,
+            characters=vocabulary.characters,
+        )
+
+    def parts(self, text: Any, allowed: Names) -> Iterator[NDArray[Any]]:
+        """Yield the ids of a text, a part at a time; the allowed special tokens become their ids.
+
+        Parameters
+        ----------
+        text : str, bytes or mmap
+        allowed : set of str, or "all"
+        """
+        prefix = self._prefix_space
+        for part in self._special.split(text, allowed):
+            if isinstance(part, int):
+                yield np.array([part])
+            else:
+                if prefix:
+                    part = " " + part if isinstance(part, str) else b" " + bytes(part)
+                yield from self._ordinary(part)
+            prefix = False
+
+    def _ordinary(self, text: Any) -> Iterator[NDArray[np.int32]]:
+        encode, ends = self._pieces.encode, self._pattern.ends
+        if len(text) < BLOCK // 4:  # the usual case, without the machinery of the other
+            buffer = padded(to_bytes(text))
+            yield encode(buffer, ends(buffer, len(buffer) - PADDING))
+        else:
+            for block in blocks(text, self._pattern):
+                yield encode(block.text, ends(block.text, block.stop))
