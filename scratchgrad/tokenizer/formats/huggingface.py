@@ -48,12 +48,13 @@ SPELLINGS = {
 
 _PROPERTY = r"\\[pP]\{(?:[LMNPSZC][a-z]?|Han|Hangul|Hiragana|Katakana|Latin|Greek|Cyrillic)\}"
 _ATOM = rf"{_PROPERTY}|\\[sSdDrnt]|\\[^\w\s]"
+_SHORT = r"'?(?:s|t|re|ve|m|ll|d|\[sdmt\])"
 _COMMON = re.compile(
     rf"{_ATOM}"
     rf"|\[\^?(?:{_ATOM}|[0-9A-Za-z]-[0-9A-Za-z]|[^\\\[\]&-])+-?\]"
     # Of the groups without case only the contractions: elsewhere "ss" may match one letter.
-    r"|\(\?i:(?:\|?'?(?:s|t|re|ve|m|ll|d|\[sdmt\]))+\)"
-    r"|\((?:\?(?:[:=!>]|<[=!]))?|\)|\|"
+    rf"|\(\?i:{_SHORT}(?:\|{_SHORT})*\)"
+    r"|\((?!\?)|\(\?(?:[:=!>]|<[=!])|\)|\|"
     r"|[?*+][?+]?|\{\d+(?:,\d*)?\}(?!\+)\??"
     r"|[^\\\[\](){}|?*+^$]"
 )

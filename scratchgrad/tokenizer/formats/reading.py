@@ -36,9 +36,13 @@ def read_bytes(path: PathLike) -> bytes:
             raise DataError(f"{path} is a folder; expected a tokenizer file")
         if not stat.S_ISREG(info.st_mode):
             raise DataError(f"{path} is no ordinary file; expected a tokenizer file")
-        _check_size(path, info.st_size)
+        if info.st_size > MAX_FILE_BYTES:
+            raise DataError(
+                f"{path} has {info.st_size >> 20} MiB or more; a tokenizer file has at most "
+                f"{MAX_FILE_BYTES >> 20} MiB"
+            )
         with open(path, "rb") as file:
-            raw = file.read(MAX_FILE_BYTES + 1)
+            raw = file.read(info.st_size + 1)
     except FileNotFoundError:
         raise DataError(f"no such tokenizer file: {path}") from None
     except OSError as error:
@@ -47,18 +51,11 @@ def read_bytes(path: PathLike) -> bytes:
         if isinstance(error, DataError):
             raise
         raise DataError(f"cannot read tokenizer {str(path)!r}: {error}") from None
-    _check_size(path, len(raw))
+    if len(raw) != info.st_size:
+        raise DataError(f"{path} changed while it was read; try again")
     if not raw:
         raise DataError(f"{path} is empty; expected a tokenizer file")
     return raw
-
-
-def _check_size(path: PathLike, size: int) -> None:
-    if size > MAX_FILE_BYTES:
-        raise DataError(
-            f"{path} has {size / 2**20:.0f} MiB or more; a tokenizer file has at most "
-            f"{MAX_FILE_BYTES >> 20} MiB"
-        )
 
 
 def read_text(path: PathLike) -> str:
