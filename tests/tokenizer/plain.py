@@ -1,6 +1,7 @@
 """Byte-pair encoding as its definition reads, and vocabularies to try formats with."""
 
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import regex
@@ -63,9 +64,7 @@ def encode_piece(vocabulary: Vocabulary, piece: bytes) -> list[int]:
     rules = {(a, b): (rank, made) for a, b, made, rank in vocabulary.merges.tolist()}
     while True:
         open_ = [
-            (rules[pair][0], place)
-            for place, pair in enumerate(zip(ids, ids[1:], strict=False))
-            if pair in rules
+            (rules[pair][0], place) for place, pair in enumerate(pairwise(ids)) if pair in rules
         ]
         if not open_:
             return ids
@@ -88,7 +87,7 @@ def train(
     while len(rows) < merges:
         pairs: Counter[tuple[int, int]] = Counter()
         for ids, count in pieces:
-            for pair in zip(ids, ids[1:], strict=False):
+            for pair in pairwise(ids):
                 pairs[pair] += count
         if not pairs:
             break

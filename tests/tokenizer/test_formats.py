@@ -5,6 +5,7 @@ import json
 import os
 import struct
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -199,7 +200,7 @@ def tiktoken_encode(ranks: dict[bytes, int], piece: bytes) -> list[int]:
     """What tiktoken does: any two neighbours, the lowest rank, the leftmost of equals."""
     parts = [piece] if piece in ranks else [bytes([byte]) for byte in piece]
     while True:
-        joined = [(ranks.get(a + b, 1 << 40), i) for i, (a, b) in enumerate(zip(parts, parts[1:]))]  # noqa: B905
+        joined = [(ranks.get(a + b, 1 << 40), i) for i, (a, b) in enumerate(pairwise(parts))]
         rank, place = min(joined, default=(1 << 40, 0))
         if rank == 1 << 40:
             return [ranks[part] for part in parts]
@@ -375,6 +376,22 @@ def test_tokenizer_json_gives_back_a_vocabulary_that_encodes_the_same(
     assert again.special_tokens == vocabulary.special_tokens
     for text in texts:
         assert plain.encode(again, "none", text) == plain.encode(vocabulary, "none", text)
+
+
+def test_tokenizer_json_keeps_ranks_and_whole_pieces(tmp_path):
+    """Merges that do not stand by rank, two ways to one token, and one that no merge reaches."""
+    tokens = (*BYTES, b"ab", b"bc", b"abc", b"xyz")
+    merges = [(256, 99, 258, 3), (97, 98, 256, 2), (98, 99, 257, 1), (97, 257, 258, 2000)]
+    vocabulary = Vocabulary(tokens, merges, whole_pieces=True)
+    huggingface.write(tmp_path / "t.json", vocabulary, "none")
+    body = json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))
+    # "ab" and "c" never meet: of "abc", "bc" becomes one first
+    assert body["model"]["merges"] == ["b c", "a b", "a bc"]
+    again, _ = huggingface.read(tmp_path / "t.json")
+    assert again.whole_pieces
+    assert again.merges.tolist() == [[98, 99, 257, 0], [97, 98, 256, 1], [97, 257, 258, 2]]
+    for text, ids in (("xyz", [259]), ("xyzabc", [120, 121, 122, 258]), ("abab", [256, 256])):
+        assert plain.encode(vocabulary, "none", text) == plain.encode(again, "none", text) == ids
 
 
 PATTERNS_IN = [
@@ -607,6 +624,19 @@ def test_scores_become_ranks(tmp_path_factory, texts, data, text):
     write_llama2c(path, tokens)
     vocabulary = llama2c.read(path)
     assert plain.encode(vocabulary, "none", text) == llama2c_encode(tokens, text)
+
+
+def test_equal_scores_are_equal_ranks(tmp_path):
+    """The leftmost pair goes first, whichever token has the lower id."""
+    path = tmp_path / "tokenizer.bin"
+    singles = [(-9.0, single) for single in (" ", "a", "b")]
+    write_llama2c(path, llama2c_tokens(*singles, (-1.0, "ab"), (-1.0, "ba"), (-0.5, "aa")))
+    vocabulary = llama2c.read(path)
+    space, a, b, ab, ba, aa = range(259, 265)
+    assert vocabulary.merges.tolist() == [[a, b, ab, 1], [b, a, ba, 1], [a, a, aa, 0]]
+    assert plain.encode(vocabulary, "none", "aba") == [space, ab, a]
+    assert plain.encode(vocabulary, "none", "bab") == [space, ba, b]
+    assert vocabulary.byte_ids[[32, 97, 98, 99]].tolist() == [space, a, b, 102]
 
 
 # Which one is it?

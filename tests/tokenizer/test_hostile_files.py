@@ -13,7 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scratchgrad.errors import DataError
-from scratchgrad.tokenizer.formats import detect, gpt2, huggingface, llama2c, own, tiktoken
+from scratchgrad.tokenizer.formats import (
+    bytelevel,
+    detect,
+    gpt2,
+    huggingface,
+    llama2c,
+    own,
+    tiktoken,
+)
 from scratchgrad.tokenizer.vocabulary import Vocabulary
 from tests.tokenizer.plain import small
 from tests.tokenizer.test_formats import llama2c_tokens, write_llama2c
@@ -47,9 +55,7 @@ def _ids_beside(path) -> Path:
 
 
 def _gpt2_ids(**more: int) -> bytes:
-    from scratchgrad.tokenizer.formats.bytelevel import LETTERS
-
-    words = {letter: id_ for id_, letter in enumerate(LETTERS)}
+    words = {letter: id_ for id_, letter in enumerate(bytelevel.LETTERS)}
     return json.dumps(words | {"ab": 256, "<|endoftext|>": 257} | more).encode()
 
 
@@ -400,11 +406,16 @@ def test_a_damaged_file_is_refused_or_read_and_nothing_else(tmp_path_factory, na
     path = folder / "t"
     path.write_bytes(raw)
     for read in (READERS[name], detect):
-        try:
-            read(path)
-        except DataError as error:
-            assert "\n" not in str(error)
-            assert "/t" in str(error)
+        line = refusal(read, path)
+        assert line is None or ("\n" not in line and "/t" in line)
+
+
+def refusal(read, path) -> str | None:
+    try:
+        read(path)
+    except DataError as error:
+        return str(error)
+    return None
 
 
 @pytest.mark.parametrize("name", READERS)

@@ -6,6 +6,7 @@ from tests.planted.catalogue import (
     checker,
     elementwise,
     engine,
+    formats,
     memory,
     model,
     network,
@@ -26,5 +27,6 @@ CATALOGUE: list[Bug] = [
     *model.BUGS,
     *optimiser.BUGS,
     *training.BUGS,
+    *formats.BUGS,
     *checker.BUGS,
 ]
