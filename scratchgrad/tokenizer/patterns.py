@@ -40,29 +40,28 @@ _O200K = (
 # "none": the whole text is one piece.
 NAMED = {"gpt2": _GPT2, "cl100k": _CL100K, "o200k": _O200K, "none": ""}
 
-# Older spellings. All but the first three leave out \s++$, so that a newline at the end of a text
-# is not in one piece with the spaces after it: not the same as today's cl100k.
-_SHORT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+"
-_LATER = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-_SHORTER = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+"
-_LAST = r" ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
+# Older spellings. Those of GPT-2's mean the same. Those of cl100k leave out \s++$, so that spaces
+# at the end of a text are not in one piece with the newline before them.
+_OLD_GPT2 = r" ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+_OLD_WORD = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+"
+_OLD_REST = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_MID_WORD = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+"
+_MID_REST = r" ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
 
 _SCANNERS = {
     _GPT2: Scanner(GPT2, 0, True),
-    # OpenAI's first, in GPT-2's own repository, and tiktoken's in between
-    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+": Scanner(
-        GPT2, 0, True
-    ),
-    r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+": Scanner(
-        GPT2, 0, True
-    ),
+    rf"'s|'t|'re|'ve|'m|'ll|'d|{_OLD_GPT2}": Scanner(GPT2, 0, True),  # GPT-2's own repository
+    rf"'(?:[sdmt]|ll|ve|re)|{_OLD_GPT2}": Scanner(GPT2, 0, True),  # tiktoken's first
     _CL100K: Scanner(CL100K, 3, True),
-    rf"{_SHORT}|\p{{N}}{{1,3}}|{_LATER}": Scanner(CL100K, 3, False),  # the first cl100k; Llama 3
-    rf"{_SHORT}|\p{{N}}|{_LATER}": Scanner(CL100K, 1, False),  # Qwen2
-    rf"{_SHORTER}|\p{{N}}{{1,3}}|{_LAST}": Scanner(CL100K, 3, False),  # minbpe
-    rf"{_SHORTER}|\p{{N}}{{1,2}}|{_LAST}": Scanner(CL100K, 2, False),  # nanochat
+    rf"{_OLD_WORD}|\p{{N}}{{1,3}}|{_OLD_REST}": Scanner(CL100K, 3, False),  # its first; Llama 3
+    rf"{_OLD_WORD}|\p{{N}}|{_OLD_REST}": Scanner(CL100K, 1, False),  # Qwen2
+    rf"{_MID_WORD}|\p{{N}}{{1,3}}|{_MID_REST}": Scanner(CL100K, 3, False),  # minbpe
+    rf"{_MID_WORD}|\p{{N}}{{1,2}}|{_MID_REST}": Scanner(CL100K, 2, False),  # nanochat
     _O200K: Scanner(O200K, 3, False),
 }
+
+# "gpt4", "cl100k_base", "GPT-2": expressions, too, but ones that nobody could mean.
+_LIKE_A_NAME = regex.compile(r"[A-Za-z]+[-_]?[0-9][\w-]*")
 
 _SURROGATES = "surrogatepass"
 
@@ -114,7 +113,7 @@ class Pattern:
     Raises
     ------
     ConfigError
-        The expression does not compile.
+        The expression does not compile; or it looks like the name of a pattern that is not here.
 
     >>> Pattern("gpt2").split(b"It's 10 o'clock.")
     [b'It', b"'s", b' 10', b' o', b"'", b'clock', b'.']
@@ -129,10 +128,20 @@ class Pattern:
         self._scanner = _SCANNERS.get(self.string)
         self.name = next((name for name, other in NAMED.items() if self._means(other)), None)
         if self._scanner is None and self.string:
+            if _LIKE_A_NAME.fullmatch(pattern):
+                raise ConfigError(
+                    f"there is no pattern {pattern!r}; expected {', '.join(NAMED)} or an "
+                    f"expression of `regex` (if it is one, put it in brackets)"
+                )
             try:
                 self._regex = regex.compile(self.string)
             except (regex.error, ValueError, OverflowError, RecursionError) as error:
                 raise self._complain("does not compile", error) from None
+
+    @property
+    def scanned(self) -> bool:
+        """Whether the fast scanner runs it."""
+        return self._scanner is not None
 
     def _means(self, string: str) -> bool:
         same = self._scanner is not None and self._scanner == _SCANNERS.get(string)
@@ -166,7 +175,7 @@ class Pattern:
         text : array of uint8
             C-contiguous and writable, with at least PADDING zeros after the text.
         stop : int
-            Where the text ends.
+            Where the text ends; or a place that `cut` gave, and then more may follow than zeros.
 
         Returns
         -------
@@ -177,6 +186,8 @@ class Pattern:
         ------
         ConfigError
             `regex` fails on this text.
+        ShapeError
+            The array is not such a buffer.
         """
         if self._scanner is not None:
             return scan.scan(text, stop, self._scanner, _kinds())

@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from scratchgrad.errors import ShapeError
 from scratchgrad.kernels.jit import device, kernel, routine
 
 _device = partial(device, counted=False)
@@ -341,6 +342,25 @@ def _cut(start, stop, text, limits, points, ascii, cuts):
                 break
 
 
+def _check(text: Bytes, stop: int, kinds: Kinds) -> None:
+    """What kernels rely on, for they read wherever they are told to."""
+    flags = text.flags
+    if (
+        text.dtype != np.uint8
+        or not (flags.c_contiguous and flags.writeable)
+        or not 0 <= stop <= text.size - PADDING
+        or text.ndim != 1
+    ):
+        raise ShapeError(
+            f"scan: expected a writable row of uint8, {PADDING} longer than the text of {stop} "
+            f"bytes; got {text.dtype} of shape {text.shape}"
+        )
+    if stop and text[stop : stop + PADDING].any():
+        around = np.array([stop - 1, stop + 1], np.int64)
+        if find_cuts(text, around, kinds)[0] != stop:
+            raise ShapeError(f"scan: expected {PADDING} zeros after the text of {stop} bytes")
+
+
 def find_cuts(text: Bytes, limits: NDArray[np.int64], kinds: Kinds) -> NDArray[np.int64]:
     r"""The last place in each stretch where the text may be cut and give the same pieces.
 
@@ -378,8 +398,15 @@ def scan(text: Bytes, stop: int, scanner: Scanner, kinds: Kinds) -> NDArray[np.i
     Parameters
     ----------
     text : buffer
-        With the PADDING after its stop bytes.
+        With the PADDING after its stop bytes; instead of zeros there may be more of the text if
+        stop is one of the places that `find_cuts` finds.
+
+    Raises
+    ------
+    ShapeError
+        The buffer is not such an array of bytes.
     """
+    _check(text, stop, kinds)
     if not stop:
         return np.empty(0, np.int64)
     nominal = np.arange(0, stop, SLICE, dtype=np.int64)

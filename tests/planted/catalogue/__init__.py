@@ -11,6 +11,7 @@ from tests.planted.catalogue import (
     model,
     network,
     optimiser,
+    patterns,
     reduction,
     shape,
     training,
@@ -28,5 +29,6 @@ CATALOGUE: list[Bug] = [
     *optimiser.BUGS,
     *training.BUGS,
     *formats.BUGS,
+    *patterns.BUGS,
     *checker.BUGS,
 ]
