@@ -417,12 +417,15 @@ def scan(text: Bytes, stop: int, scanner: Scanner, kinds: Kinds) -> NDArray[np.i
     ends = np.empty(max(int(part[-1] - part[0]) for part in slices), np.int64)
     counts = np.empty(GROUP, np.int64)
     digits = scanner.digits or stop
-    found = []
+    found, done = np.empty(stop // 4 + 1, np.int64), 0  # text has fewer; digits and signs, more
     for part in slices:
         _scan(
             len(part) - 1, text, part, stop, kinds.points, kinds.bytes,
             scanner.family, digits, scanner.whole_end, ends, counts, work=int(part[-1] - part[0]),
         )  # fmt: skip
         for first, count in zip((part[:-1] - part[0]).tolist(), counts.tolist(), strict=False):
-            found.append(ends[first : first + count].copy())
-    return np.concatenate(found)
+            while done + count > len(found):
+                found = np.concatenate((found, np.empty_like(found)))
+            found[done : done + count] = ends[first : first + count]
+            done += count
+    return found[:done]
