@@ -73,10 +73,6 @@ _COMMON = {"error_model": "numpy", "no_cfunc_wrapper": True}  # no C program cal
 # Without an entry for Python, which would crash if it called one; it compiles much faster.
 _INNER = {**_COMMON, "no_cpython_wrapper": True}
 
-# At each call of a function Numba counts the references to the arrays that it is given. Where the
-# calls are short, as in a loop over bytes, that took four fifths of the time. What allocates no
-# array may do without (counted=False), and then so must all that it calls.
-
 
 def compiles() -> bool:
     """Whether kernels are compiled: not with NUMBA_DISABLE_JIT=1."""
@@ -93,6 +89,10 @@ def device(function: Callable[..., Any] | None = None, *, counted: bool = True) 
     """A helper that kernels call, inlined so that the loop round it can be vectorised.
 
     It is compiled EXACT, and its operations stay so within a FAST kernel.
+
+    Numba counts the references to the arrays that a function is given, at each call. Where calls
+    are short, as in a loop over bytes, that can be four fifths of the time. A function that
+    allocates no array may do without (counted=False), and then so must all that it calls.
     """
     if function is None:  # @device(counted=False)
         return partial(device, counted=counted)

@@ -201,9 +201,9 @@ class Pattern:
             raise self._complain("fails on this text", error) from None
         places = spans[spans[:, 0] < spans[:, 1]].ravel()
         ends = places if starts is None else starts[places]
-        # np.unique, for (?r) finds the last match first
-        ends = np.unique(np.append(ends, stop))
-        return ends[1:] if ends[0] == 0 else ends
+        ends = np.append(ends, stop)
+        ends.sort(kind="stable")  # no work but for (?r), which finds the last match first
+        return ends[np.diff(ends, prepend=0) > 0]
 
     def cut(self, text: NDArray[np.uint8], stop: int) -> int:
         """A place where the text may be cut and give the same pieces, whatever follows.

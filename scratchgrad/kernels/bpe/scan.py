@@ -410,7 +410,7 @@ def scan(text: Bytes, stop: int, scanner: Scanner, kinds: Kinds) -> NDArray[np.i
     if not stop:
         return np.empty(0, np.int64)
     nominal = np.arange(0, stop, SLICE, dtype=np.int64)
-    cuts = find_cuts(text, nominal, kinds)
+    cuts = find_cuts(text, nominal, kinds) if len(nominal) > 1 else nominal[1:]
     starts = np.concatenate((nominal[:1], cuts[cuts > 0], np.array([stop])))
     slices = [starts[first : first + GROUP + 1] for first in range(0, len(starts) - 1, GROUP)]
     # A piece has at least one byte. The same small memory serves one group after the other.
