@@ -415,7 +415,7 @@ def scan(text: Bytes, stop: int, scanner: Scanner, kinds: Kinds) -> NDArray[np.i
     slices = [starts[first : first + GROUP + 1] for first in range(0, len(starts) - 1, GROUP)]
     # A piece has at least one byte. The same small memory serves one group after the other.
     ends = np.empty(max(int(part[-1] - part[0]) for part in slices), np.int64)
-    counts = np.empty(GROUP, np.int64)
+    counts = np.zeros(GROUP, np.int64)
     digits = scanner.digits or stop
     found, done = np.empty(stop // 4 + 1, np.int64), 0  # text has fewer; digits and signs, more
     for part in slices:
