@@ -34,12 +34,12 @@ def draw_merge():
     axes.set_axis_off()
     axes.set_xlim(-0.2, 11.7)
     axes.set_ylim(-1.35, 2.5)
-    for place, text in enumerate("x l a b r y".split()):
+    for place, text in enumerate(["x", "l", "a", "b", "r", "y"]):
         token(axes, place, 1.2, text, colour=BLUE if text in "ab" else MUTED)
-    for place, text in enumerate("x l".split()):
+    for place, text in enumerate(["x", "l"]):
         token(axes, place, -0.2, text)
     token(axes, 2, -0.2, "c", width=2.0, colour=BLUE)
-    for place, text in enumerate("r y".split()):
+    for place, text in enumerate(["r", "y"]):
         token(axes, place + 4, -0.2, text)
     for left, colour in ((1, ORANGE), (2, BLUE), (3, ORANGE)):
         axes.plot([left + 0.5, left + 1.5], [1.72, 1.72], color=colour, linewidth=2.5)

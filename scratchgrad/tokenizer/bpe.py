@@ -235,8 +235,11 @@ class BPETokenizer:
     ) -> list[NDArray[Any]]:
         """Encode many texts at once, on all threads; the same ids as `encode` gives for each."""
         texts = [_check_text(text, "encode_batch") for text in texts]
-        options = {"allowed_special": allowed_special, "disallowed_special": disallowed_special}
-        return [self.encode(text, **options) for text in texts]
+        for place, text in enumerate(texts):
+            self._special.check(text, allowed_special, disallowed_special, f"text {place}")
+        if allowed_special:
+            return [self._joined(self._encoder.parts(text, allowed_special)) for text in texts]
+        return [ids.astype(self._dtype) for ids in self._encoder.batch(texts)]
 
     def encode_file(
         self,

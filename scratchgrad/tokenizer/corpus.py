@@ -22,7 +22,8 @@ from scratchgrad.tokenizer.patterns import Pattern
 Document: TypeAlias = str | bytes | bytearray | memoryview | Path
 Source: TypeAlias = Document | Iterable[Document]
 
-BLOCK = 1 << 21  # bytes: what lies in the second cache together with what is made of it
+BLOCK = 1 << 20  # bytes: what lies in the second cache together with what is made of it
+SMALL = BLOCK >> 3  # a document of fewer bytes shares a block with others
 
 _NAME_LENGTH = 255  # the longest name of a file
 
@@ -93,6 +94,28 @@ def total_bytes(source: Source) -> int | None:
         document.stat().st_size if isinstance(document, Path) else len(document)
         for document in documents(source)
     )
+
+
+def groups(source: Iterable[Document]) -> Iterator[list[bytes] | Document]:
+    """Documents, the small ones in lists of about a block, in order."""
+    small: list[bytes] = []
+    held = 0
+    for document in source:
+        size = document.stat().st_size if isinstance(document, Path) else len(document)
+        if size >= SMALL:
+            if small:
+                yield small
+            small, held = [], 0
+            yield document
+            continue
+        content = b"".join(_chunks(document, SMALL))
+        small.append(content)
+        held += len(content) + PADDING
+        if held >= BLOCK:
+            yield small
+            small, held = [], 0
+    if small:
+        yield small
 
 
 def blocks(document: Document, pattern: Pattern, size: int = BLOCK) -> Iterator[Block]:

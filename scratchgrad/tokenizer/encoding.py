@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from scratchgrad.kernels.bpe.encode import PieceEncoder
 from scratchgrad.kernels.bpe.table import PADDING, padded
-from scratchgrad.tokenizer.corpus import BLOCK, blocks, to_bytes
+from scratchgrad.tokenizer.corpus import BLOCK, blocks, groups, to_bytes
 from scratchgrad.tokenizer.patterns import Pattern
 from scratchgrad.tokenizer.special import Names, SpecialTokens
 from scratchgrad.tokenizer.vocabulary import Vocabulary
@@ -55,6 +56,26 @@ class TextEncoder:
                     part = " " + part if isinstance(part, str) else b" " + bytes(part)
                 yield from self._ordinary(part)
             prefix = False
+
+    def batch(self, texts: Iterable[str | bytes]) -> Iterator[NDArray[np.int32]]:
+        """Yield the ids of each text, special tokens taken as ordinary text."""
+        for group in groups(texts):
+            if isinstance(group, list):
+                yield from self._many(
+                    [b" " + text if self._prefix_space and text else text for text in group]
+                )
+            else:
+                yield np.concatenate(list(self.parts(group, ())))
+
+    def _many(self, texts: list[bytes]) -> list[NDArray[np.int32]]:
+        if self._prefix_space:
+            texts = [b" " + text if text else text for text in texts]
+        ends, pieces = self._pattern.ends_of_texts(texts)
+        sizes = np.zeros(len(ends), np.int32)
+        ids = self._pieces.encode(padded(b"".join(texts)), ends, sizes)
+        until = np.concatenate([[0], np.cumsum(sizes)])  # ids before each piece
+        bounds = until[np.concatenate([[0], np.cumsum(pieces)])].tolist()
+        return [ids[begin:end] for begin, end in pairwise(bounds)]
 
     def _ordinary(self, text: Any) -> Iterator[NDArray[np.int32]]:
         encode, ends = self._pieces.encode, self._pattern.ends

@@ -12,6 +12,7 @@ that would be a surrogate, that surrogate.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from itertools import chain
 
 import numpy as np
@@ -20,7 +21,8 @@ from numpy.typing import NDArray
 
 from scratchgrad.errors import ConfigError
 from scratchgrad.kernels.bpe import scan
-from scratchgrad.kernels.bpe.scan import CL100K, GPT2, O200K, PADDING, Scanner
+from scratchgrad.kernels.bpe.scan import CL100K, GPT2, O200K, Scanner
+from scratchgrad.kernels.bpe.table import PADDING, padded
 
 __all__ = ["NAMED", "PADDING", "Pattern", "to_buffer"]
 
@@ -89,9 +91,7 @@ def _kinds() -> scan.Kinds:
 
 def to_buffer(text: bytes) -> tuple[NDArray[np.uint8], int]:
     """A buffer for `Pattern.ends`, with the zeros after the text, and the length of the text."""
-    buffer = np.zeros(len(text) + PADDING, np.uint8)
-    buffer[: len(text)] = np.frombuffer(text, np.uint8)
-    return buffer, len(text)
+    return padded(text), len(text)
 
 
 class Pattern:
@@ -204,6 +204,29 @@ class Pattern:
         ends = np.append(ends, stop)
         ends.sort(kind="stable")  # no work but for (?r), which finds the last match first
         return ends[np.diff(ends, prepend=0) > 0]
+
+    def ends_of_texts(self, texts: Sequence[bytes]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The ends of the pieces of many texts, which take longer one by one.
+
+        Returns
+        -------
+        ends : array of int64
+            As places in the texts put end to end.
+        counts : array of int64, shape (len(texts),)
+            How many pieces each text has.
+        """
+        lengths = np.array([len(text) for text in texts], np.int64)
+        stops = np.cumsum(lengths)
+        if self._scanner is None:
+            found = [self.ends(*to_buffer(text)) for text in texts]
+            counts = np.array([len(ends) for ends in found], np.int64)
+            begins = np.repeat(stops - lengths, counts)
+            return np.concatenate([np.zeros(0, np.int64), *found]) + begins, counts
+        gaps = PADDING * np.arange(len(texts))
+        buffer, _ = to_buffer(bytes(PADDING).join(texts))
+        starts = stops - lengths + gaps
+        ends, counts = scan.scan_texts(buffer, starts, stops + gaps, self._scanner, _kinds())
+        return ends - np.repeat(gaps, counts), counts
 
     def cut(self, text: NDArray[np.uint8], stop: int) -> int:
         """A place where the text may be cut and give the same pieces, whatever follows.

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from scratchgrad.errors import ConfigError, DataError
 from scratchgrad.kernels.bpe.count import PieceCounts
+from scratchgrad.kernels.bpe.table import PADDING, padded
 from scratchgrad.kernels.bpe.train import MergeTrainer
-from scratchgrad.tokenizer.corpus import Source, blocks, documents, to_bytes, total_bytes
+from scratchgrad.tokenizer.corpus import Source, blocks, documents, groups, to_bytes, total_bytes
 from scratchgrad.tokenizer.patterns import Pattern
 from scratchgrad.tokenizer.vocabulary import Vocabulary
 
@@ -77,11 +78,17 @@ def _count(
     """The distinct pieces of a source, in one pass over it."""
     counts, total, done = PieceCounts(), total_bytes(source), 0
     report("counting", done, total)
-    for document in documents(source):
-        for block in blocks(document, pattern):
-            counts.add(block.text, pattern.ends(block.text, block.stop))
-            done += block.stop
+    for group in groups(documents(source)):
+        if isinstance(group, list):
+            text = padded(b"".join(group))
+            counts.add(text, pattern.ends_of_texts(group)[0])
+            done += len(text) - PADDING
             report("counting", done, total)
+        else:
+            for block in blocks(group, pattern):
+                counts.add(block.text, pattern.ends(block.text, block.stop))
+                done += block.stop
+                report("counting", done, total)
     if not done:
         raise DataError("BPETokenizer.train: the source is empty; expected some text")
     return counts.pieces()

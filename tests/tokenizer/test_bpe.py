@@ -157,7 +157,7 @@ def test_a_file_larger_than_a_block_is_cut_where_no_piece_is(tmp_path, monkeypat
     path = tmp_path / "text"
     path.write_bytes(PROSE.encode() * 30)
     whole = BPETokenizer().train(path, 330).vocabulary
-    monkeypatch.setattr("scratchgrad.tokenizer.corpus.BLOCK", 1000)
+    monkeypatch.setattr("scratchgrad.tokenizer.corpus.SMALL", 100)
     monkeypatch.setattr("scratchgrad.tokenizer.corpus.blocks.__defaults__", (1000,))
     cut = BPETokenizer().train(path, 330).vocabulary
     assert (cut.merges == whole.merges).all()

@@ -19,21 +19,17 @@ No run of characters is looked at more than three times, whatever the text: wher
 takes a part of a run only, the next piece takes all of the rest, or all but the last character.
 """
 
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scratchgrad.errors import ShapeError
+from scratchgrad.kernels.bpe.table import PADDING
 from scratchgrad.kernels.jit import device, kernel, routine
-
-_device = partial(device, counted=False)
-_routine = partial(routine, counted=False)
 
 Bytes = NDArray[np.uint8]
 
-PADDING = 16  # zero bytes after a text, so that a kernel may look ahead without asking
 SLICE = 1 << 15  # bytes that one thread scans at a time, about
 GROUP = 32  # slices between which the threads may choose
 
@@ -88,7 +84,7 @@ class Kinds(NamedTuple):
 # -- characters --------------------------------------------------------------------------------
 
 
-@_routine
+@routine(counted=False)
 def _beyond_ascii(text, i, points):
     """The kind of the character that begins with the byte at i, 0x80 or above, and its length."""
     first, second, third = int(text[i]), int(text[i + 1]) ^ 0x80, int(text[i + 2]) ^ 0x80
@@ -108,7 +104,7 @@ def _beyond_ascii(text, i, points):
     return SIGN, 1
 
 
-@_device
+@device(counted=False)
 def _character(text, i, points, ascii):
     """The kind and the length of the character at i. After the end of the text it is a SIGN."""
     kind = int(ascii[text[i]])
@@ -117,7 +113,7 @@ def _character(text, i, points, ascii):
     return _beyond_ascii(text, i, points)
 
 
-@_device
+@device(counted=False)
 def _run(text, i, stop, kinds, points, ascii):
     """The end of the run of characters of these kinds that begins at i."""
     while i < stop:
@@ -131,7 +127,7 @@ def _run(text, i, stop, kinds, points, ascii):
 # -- what the expressions share ----------------------------------------------------------------
 
 
-@_device
+@device(counted=False)
 def _contraction(text, i, any_case):
     """The length of an apostrophe at i with one of s d m t ll ve re after it; else 0."""
     if text[i] != APOSTROPHE:
@@ -151,7 +147,7 @@ def _contraction(text, i, any_case):
     return 0
 
 
-@_routine
+@routine(counted=False)
 def _digits(text, i, stop, most, points, ascii):
     r"""The end of ``\p{N}{1,most}``; there is a number at i."""
     for _ in range(most):
@@ -162,7 +158,7 @@ def _digits(text, i, stop, most, points, ascii):
     return i
 
 
-@_device
+@device(counted=False)
 def _all_but_the_last(text, i, end, stop):
     r"""``\s+(?!\S)|\s``: white space i … end, but the last of it belongs to what follows.
 
@@ -175,7 +171,7 @@ def _all_but_the_last(text, i, end, stop):
     return end if end == stop or last == i else last
 
 
-@_routine
+@routine(counted=False)
 def _white(text, i, stop, whole_end, points, ascii):
     r"""``\s++$|\s*[\r\n]|\s+(?!\S)|\s``, the first of them only if whole_end."""
     end, after_newline = i, 0
@@ -196,7 +192,7 @@ def _white(text, i, stop, whole_end, points, ascii):
 # -- the expressions: the end of the piece that begins at i ------------------------------------
 
 
-@_device
+@device(counted=False)
 def _gpt2(text, i, stop, points, ascii):
     r"""GPT-2: words with the space before them."""
     # '(?:[sdmt]|ll|ve|re)
@@ -218,7 +214,7 @@ def _gpt2(text, i, stop, points, ascii):
     return _all_but_the_last(text, i, _run(text, i, stop, WHITE, points, ascii), stop)
 
 
-@_device
+@device(counted=False)
 def _cl100k(text, i, stop, digits, whole_end, points, ascii):
     r"""GPT-4: any sign may stand before a word, numbers are short, newlines stay together."""
     # '(?i:[sdmt]|ll|ve|re)
@@ -245,7 +241,7 @@ def _cl100k(text, i, stop, digits, whole_end, points, ascii):
     return _white(text, i, stop, whole_end, points, ascii)
 
 
-@_device
+@device(counted=False)
 def _o200k_word(text, i, stop, points, ascii):
     r"""The first two alternatives of o200k but for the contraction; i if neither matches.
 
@@ -280,7 +276,7 @@ def _o200k_word(text, i, stop, points, ascii):
     return end if end > j else i
 
 
-@_device
+@device(counted=False)
 def _o200k(text, i, stop, digits, whole_end, points, ascii):
     r"""GPT-4o: as GPT-4, but a capital begins a word, and a contraction stays with its word."""
     end = _o200k_word(text, i, stop, points, ascii)
@@ -307,19 +303,21 @@ def _o200k(text, i, stop, digits, whole_end, points, ascii):
 
 @kernel(counted=False)
 def _scan(
-    start, stop, text, starts, size, points, ascii, family, digits, whole_end, ends, counts
+    start, stop, text, starts, stops, sizes, points, ascii, family, digits, whole_end, ends, counts
 ):  # fmt: skip
+    # unit n is starts[n] … stops[n] - 1 of a text that goes on to sizes[n]
     for unit in range(start, stop):
-        first, i, last = starts[unit], starts[unit], starts[unit + 1]
-        count = 0
+        i, last, size, count = starts[unit], stops[unit], sizes[unit], 0
+        limit = digits if digits > 0 else size
+        to = i - starts[0]
         while i < last:
             if family == GPT2:
                 i = _gpt2(text, i, size, points, ascii)
             elif family == CL100K:
-                i = _cl100k(text, i, size, digits, whole_end, points, ascii)
+                i = _cl100k(text, i, size, limit, whole_end, points, ascii)
             else:
-                i = _o200k(text, i, size, digits, whole_end, points, ascii)
-            ends[first - starts[0] + count] = i
+                i = _o200k(text, i, size, limit, whole_end, points, ascii)
+            ends[to + count] = i
             count += 1
         counts[unit] = count
 
@@ -416,16 +414,58 @@ def scan(text: Bytes, stop: int, scanner: Scanner, kinds: Kinds) -> NDArray[np.i
     # A piece has at least one byte. The same small memory serves one group after the other.
     ends = np.empty(max(int(part[-1] - part[0]) for part in slices), np.int64)
     counts = np.zeros(GROUP, np.int64)
-    digits = scanner.digits or stop
     found, done = np.empty(stop // 4 + 1, np.int64), 0  # text has fewer; digits and signs, more
     for part in slices:
-        _scan(
-            len(part) - 1, text, part, stop, kinds.points, kinds.bytes,
-            scanner.family, digits, scanner.whole_end, ends, counts, work=int(part[-1] - part[0]),
-        )  # fmt: skip
-        for first, count in zip((part[:-1] - part[0]).tolist(), counts.tolist(), strict=False):
+        begins, units = part[:-1], len(part) - 1
+        _units(text, begins, part[1:], np.full(units, stop), scanner, kinds, ends, counts)
+        for first, count in zip((begins - begins[0]).tolist(), counts.tolist(), strict=False):
             while done + count > len(found):
                 found = np.concatenate((found, np.empty_like(found)))
             found[done : done + count] = ends[first : first + count]
             done += count
     return found[:done]
+
+
+def scan_texts(
+    text: Bytes,
+    starts: NDArray[np.int64],
+    stops: NDArray[np.int64],
+    scanner: Scanner,
+    kinds: Kinds,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The ends of the pieces of many texts in one buffer, each with its own PADDING after it.
+
+    Returns
+    -------
+    ends : (P,) int64
+        Text after text, as places in the buffer.
+    counts : (N,) int64
+        How many of them each text has.
+    """
+    _check(text, int(stops[-1]) if len(stops) else 0, kinds)
+    counts = np.zeros(len(starts), np.int64)
+    if len(starts) == 0:
+        return np.empty(0, np.int64), counts
+    ends = np.empty(int(stops[-1] - starts[0]), np.int64)
+    _units(text, starts, stops, stops, scanner, kinds, ends, counts)
+    # text n has its ends from starts[n] - starts[0] on
+    skipped = starts - starts[0] - (np.cumsum(counts) - counts)
+    return ends[np.arange(counts.sum()) + np.repeat(skipped, counts)], counts
+
+
+def _units(
+    text: Bytes,
+    starts: NDArray[np.int64],
+    stops: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    scanner: Scanner,
+    kinds: Kinds,
+    ends: NDArray[np.int64],
+    counts: NDArray[np.int64],
+) -> None:
+    family, digits, whole_end = scanner
+    work = int(stops[-1] - starts[0])
+    _scan(
+        len(starts), text, starts, stops, sizes, kinds.points, kinds.bytes,
+        family, digits, whole_end, ends, counts, work=work,
+    )  # fmt: skip
