@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scratchgrad.errors import DataError
-from scratchgrad.tokenizer.formats import gpt2, huggingface
+from scratchgrad.tokenizer.formats import gpt2, huggingface, oniguruma
 from scratchgrad.tokenizer.formats import tiktoken as ranks_file
 from scratchgrad.tokenizer.vocabulary import Vocabulary
 from tests.tokenizer import plain
@@ -39,7 +39,10 @@ def ids_of(tokenizer, text: str) -> list[int]:
     return tokenizer.encode(text, add_special_tokens=False).ids
 
 
-@pytest.mark.parametrize("pattern", ["gpt2", "cl100k", "none", r"\p{N}+|\P{N}", "[a-c]+|."])
+@pytest.mark.parametrize(
+    "pattern",
+    ["gpt2", "cl100k", "o200k", "none", oniguruma.OLD_CL100K, r"\p{N}+|\P{N}", "[a-c]+|."],
+)
 def test_hugging_face_encodes_and_decodes_our_file_as_we_do(tmp_path, pattern):
     vocabulary = small()
     huggingface.write(tmp_path / "tokenizer.json", vocabulary, pattern)
@@ -67,6 +70,22 @@ def test_hugging_face_agrees_on_any_vocabulary(tmp_path_factory, vocabulary, tex
     for name, id_ in vocabulary.special_tokens.items():
         assert ids_of(other, f"a{name}b")[1] == id_
         assert other.decode([id_], skip_special_tokens=False) == name
+
+
+@pytest.mark.parametrize("text", ["a b", ".", "the", "+*", "日本"])
+def test_a_string_that_splits_is_read_as_it_splits(tmp_path, text):
+    """What it leaves between is a piece too."""
+    path = tmp_path / "tokenizer.json"
+    huggingface.write(path, small(), r"a|b")
+    body = json.loads(path.read_text(encoding="utf-8"))
+    body["pre_tokenizer"]["pretokenizers"][0]["pattern"] = {"String": text}
+    path.write_text(json.dumps(body), encoding="utf-8")
+    vocabulary, pattern = huggingface.read(path)
+    other = theirs(path)
+    for sample in [*nasty(100), f"the {text} the{text}{text} then"]:
+        pieces = regex.split(f"({pattern})", sample)
+        expected = [i for piece in pieces for i in plain.encode(vocabulary, "none", piece)]
+        assert ids_of(other, sample) == expected
 
 
 @pytest.mark.parametrize("name", ["<|end|>", "<|é 日|>", "<s p a c e>", "Ā b", "日本"])

@@ -22,6 +22,7 @@ from scratchgrad.tokenizer.formats import (
     gpt2,
     huggingface,
     llama2c,
+    oniguruma,
     own,
     splits,
     tiktoken,
@@ -395,7 +396,9 @@ def test_tokenizer_json_keeps_ranks_and_whole_pieces(tmp_path):
 
 
 PATTERNS_IN = [
-    *huggingface.SPELLINGS.values(),
+    "cl100k",
+    "o200k",
+    oniguruma.OLD_CL100K,
     r"\p{N}+|\P{N}+",
     r"[a-zA-Z'_-]+|\s|[^\sa-z]",
     "a|b",
@@ -442,16 +445,19 @@ def split(kind="Regex", text=r"\s+|\S+", behavior="Isolated", invert=False, **re
         (BYTE_LEVEL, "none"),
         (split(), r"\s+|\S+"),
         (split(invert=True), r"\s+|\S+"),
-        (split("String", "a.b"), r"a\.b"),
+        (split("String", "a. b"), r"a\.\ b"),
         ({"type": "Sequence", "pretokenizers": [split()]}, r"\s+|\S+"),
         (
-            split(text=huggingface.SPELLINGS["cl100k"], behavior="Removed", invert=True),
-            huggingface.SPELLINGS["cl100k"],
+            split(text=oniguruma.OLD_CL100K, behavior="Removed", invert=True),
+            oniguruma.OLD_CL100K,
         ),
+        (split(text=oniguruma.SPELLINGS["cl100k"]), "cl100k"),
     ],
 )
 def test_pre_tokenizers_that_are_read(tmp_path, pre_tokenizer, pattern):
     path = edited(tmp_path / "t.json", pre_tokenizer=pre_tokenizer)
+    assert huggingface.read(path)[1] == pattern
+    huggingface.write(path, small(), pattern)
     assert huggingface.read(path)[1] == pattern
 
 
@@ -482,11 +488,18 @@ def test_pre_tokenizers_that_are_read(tmp_path, pre_tokenizer, pattern):
         ({"pre_tokenizer": split(behavior="Removed", invert=True)}, "behavior 'Removed'"),
         ({"pre_tokenizer": split(behavior="MergedWithNext")}, "behavior 'MergedWithNext'"),
         ({"pre_tokenizer": split(text=r"\s+$|\S+")}, r"has at 3 '\$"),
-        ({"pre_tokenizer": split(text=r"\p{N}{1,3}+")}, "has at 5 '{1,3}"),
+        ({"pre_tokenizer": split(text=r"\p{N}{1,3}+")}, r"has at 5 '\{1,3\}\+"),
         ({"pre_tokenizer": split(text=r"(?i:ss)|\S")}, r"has at 0 '\(\?i:ss"),
+        ({"pre_tokenizer": split(text=r"a{2}?|b")}, r"has at 1 '\{2\}\?"),
+        ({"pre_tokenizer": split(text=r"(?<=a)b")}, "has at 0"),
         ({"pre_tokenizer": split(text=r"(?m)a")}, r"has at 0 '\(\?m"),
         ({"pre_tokenizer": split(text=r"[a&&b]")}, "has at 0"),
         ({"pre_tokenizer": split(text=r"\w+")}, "has at 0"),
+        ({"pre_tokenizer": split(text=r"a+|b*|c")}, "may match no character"),
+        ({"pre_tokenizer": split(text=r"(?:a?|b)c{0,2}")}, "may match no character"),
+        ({"pre_tokenizer": split(text=r"a|(?=b)")}, "may match no character"),
+        ({"pre_tokenizer": split(text=r"(a")}, "may match no character"),
+        ({"pre_tokenizer": split(text=r"a)")}, r"has at 1 '\)'"),
         ({"pre_tokenizer": split(text="")}, "expected a Regex or String"),
         ({"pre_tokenizer": split(kind="Glob")}, "expected a Regex or String"),
         (

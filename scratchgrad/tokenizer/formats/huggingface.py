@@ -6,9 +6,7 @@ be read encodes and decodes as there, with all special tokens allowed and none a
 
 Two differences need care:
 
-- Its regular expressions are Oniguruma's. Most are spelled and meant as in ``regex``, but ``$`` is
-  the end of a line there, and ``{1,3}+`` repeats where ours is possessive. A pattern is taken over
-  only if all its parts are among those that mean the same in both (`_COMMON`).
+- Its regular expressions are Oniguruma's, so that only some mean the same: see ``oniguruma``.
 - A special token is decoded by the byte-level decoder too: one that is named in letters of that
   alphabet, such as "é", comes out as other bytes. Such names are refused.
 """
@@ -26,38 +24,14 @@ import numpy as np
 from scratchgrad.data.files import to_json, write_atomically
 from scratchgrad.errors import DataError
 from scratchgrad.tokenizer.formats import bytelevel
+from scratchgrad.tokenizer.formats.oniguruma import (
+    ALL_OF_THE_TEXT,
+    SPELLINGS,
+    check_same,
+)
 from scratchgrad.tokenizer.formats.reading import PathLike, naming, read_json, shorten
 from scratchgrad.tokenizer.formats.splits import merges_in_use
 from scratchgrad.tokenizer.vocabulary import Vocabulary
-
-# The named patterns in the older spellings, which mean the same in Oniguruma. They leave no
-# character of a text out. GPT-2's is built into ByteLevel.
-_CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-_MARK = r"\p{Lm}\p{Lo}\p{M}"
-SPELLINGS = {
-    "cl100k": (
-        _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
-        r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-    ),
-    "o200k": (
-        rf"[^\r\n\p{{L}}\p{{N}}]?[\p{{Lu}}\p{{Lt}}{_MARK}]*[\p{{Ll}}{_MARK}]+{_CONTRACTIONS}?"
-        rf"|[^\r\n\p{{L}}\p{{N}}]?[\p{{Lu}}\p{{Lt}}{_MARK}]+[\p{{Ll}}{_MARK}]*{_CONTRACTIONS}?"
-        r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-    ),
-}
-
-_PROPERTY = r"\\[pP]\{(?:[LMNPSZC][a-z]?|Han|Hangul|Hiragana|Katakana|Latin|Greek|Cyrillic)\}"
-_ATOM = rf"{_PROPERTY}|\\[sSdDrnt]|\\[^\w\s]"
-_SHORT = r"'?(?:s|t|re|ve|m|ll|d|\[sdmt\])"
-_COMMON = re.compile(
-    rf"{_ATOM}"
-    rf"|\[\^?(?:{_ATOM}|[0-9A-Za-z]-[0-9A-Za-z]|[^\\\[\]&-])+-?\]"
-    # Of the groups without case only the contractions: elsewhere "ss" may match one letter.
-    rf"|\(\?i:{_SHORT}(?:\|{_SHORT})*\)"
-    r"|\((?!\?)|\(\?(?:[:=!>]|<[=!])|\)|\|"
-    r"|[?*+][?+]?|\{\d+(?:,\d*)?\}(?!\+)\??"
-    r"|[^\\\[\](){}|?*+^$]"
-)
 
 
 def read(path: PathLike) -> tuple[Vocabulary, str]:
@@ -186,7 +160,7 @@ def _split(stage: Mapping[str, Any]) -> str:
         raise DataError(f"pre_tokenizer.pattern is {shorten(pattern)}; expected a Regex or String")
     behavior, invert = stage.get("behavior"), stage.get("invert")
     # What is removed by an inverted pattern is what it leaves out, which for these is nothing.
-    nothing = behavior == "Removed" and invert is True and text in SPELLINGS.values()
+    nothing = behavior == "Removed" and invert is True and text in ALL_OF_THE_TEXT
     if behavior != "Isolated" and not nothing:
         raise DataError(
             f"pre_tokenizer splits with behavior {shorten(behavior)}, invert {shorten(invert)}, "
@@ -194,21 +168,8 @@ def _split(stage: Mapping[str, Any]) -> str:
         )
     if kind == "String":
         return re.escape(text)
-    _check_common(text)
-    return text
-
-
-def _check_common(pattern: str) -> None:
-    """Refuse a pattern with a part that Oniguruma and ``regex`` may read differently."""
-    place = 0
-    while place < len(pattern):
-        match = _COMMON.match(pattern, place)
-        if match is None:
-            raise DataError(
-                f"the pattern {shorten(pattern)} has at {place} {shorten(pattern[place:])}, which "
-                f"Hugging Face's regular expressions may read in another way than ours"
-            )
-        place = match.end()
+    check_same(text)
+    return next((name for name, spelled in SPELLINGS.items() if spelled == text), text)
 
 
 def _added(tokens: Any) -> Iterator[tuple[str, Any]]:
@@ -364,7 +325,7 @@ def _pre_tokenizer(pattern: str, byte_level: Mapping[str, Any]) -> dict[str, Any
     if pattern in ("gpt2", "none", ""):
         return {**byte_level, "use_regex": pattern == "gpt2"}
     text = SPELLINGS.get(pattern, pattern)
-    _check_common(text)
+    check_same(text)
     split = {"type": "Split", "pattern": {"Regex": text}, "behavior": "Isolated", "invert": False}
     return {
         "type": "Sequence",
