@@ -1,6 +1,7 @@
 """Tokenizer files that are broken, or made to break what reads them: one line, and soon."""
 
 import base64
+import bisect
 import json
 import os
 import struct
@@ -104,7 +105,7 @@ def test_files_that_are_none(name, tmp_path):
     refused(read, tmp_path / "empty", "is empty")
     (tmp_path / "folder").mkdir()
     refused(read, tmp_path / "folder", "is a folder")
-    refused(read, str(tmp_path / "a") + "\0b", "null byte")
+    refused(read, str(tmp_path / "a") + "\0b", "null")
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe")  # to open it would wait for ever
         refused(read, tmp_path / "pipe", "no ordinary file")
@@ -155,6 +156,41 @@ def test_json_that_is_none(name, content, message, tmp_path):
     (tmp_path / "t.json").write_bytes(content)
     # what is read is held twice, as bytes and as text
     refused(READERS[name], tmp_path / "t.json", message, megabytes=60)
+
+
+@pytest.mark.parametrize("name", ["own", "huggingface", "encoder.json", "detect"])
+@pytest.mark.parametrize(
+    ("before", "inner", "after"),
+    [
+        (b'{"format": ', (b"[", b"]"), b"}"),
+        (b'{"model": ', (b'{"a":', b"}"), b"}"),
+        (
+            b'{"model": {"vocab": {}, "merges": []}, "pre_tokenizer": ',
+            (b'{"type": "Sequence", "pretokenizers": [', b"]}"),
+            b"}",
+        ),
+    ],
+)
+def test_json_nested_as_deeply_as_it_can_be_parsed(name, before, inner, after, tmp_path):
+    """What is parsed at the limit of recursion must not break what shows it in a message."""
+    path = tmp_path / "t.json"
+    deepest = bisect.bisect_left(range(20_000), True, key=lambda n: not parses(inner, n))
+    for depth in [deepest // 2, *range(deepest - 25, deepest + 3)]:
+        path.write_bytes(before + inner[0] * depth + b"1" + inner[1] * depth + after)
+        line = refusal(READERS.get(name, detect), path)
+        if line is None:
+            assert name == "detect"
+        else:
+            assert "\n" not in line
+            assert "t.json" in line
+
+
+def parses(inner: tuple[bytes, bytes], depth: int) -> bool:
+    try:
+        json.loads(inner[0] * depth + b"1" + inner[1] * depth)
+    except RecursionError:
+        return False
+    return True
 
 
 OWN = {

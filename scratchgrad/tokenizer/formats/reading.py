@@ -106,6 +106,8 @@ def naming(path: PathLike) -> Iterator[None]:
         yield
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
+    except RecursionError:
+        raise DataError(f"{path}: nested too deeply") from None
 
 
 def id_limit(count: int) -> int:
@@ -175,7 +177,10 @@ def shorten(value: object) -> str:
         value = value[:80]
     if isinstance(value, dict):
         value = dict(list(value.items())[:20])
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:  # what could just be parsed may be too deep to be shown
+        return f"a {type(value).__name__} nested too deeply"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
