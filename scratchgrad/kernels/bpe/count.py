@@ -17,10 +17,10 @@ from scratchgrad.kernels.bpe.table import (
     VALUE,
     ZERO,
     eights,
-    empty_slots,
     find,
     key,
     put,
+    slots_for,
 )
 from scratchgrad.kernels.jit import EXACT, device, get_threads, kernel
 
@@ -121,7 +121,7 @@ class PieceCounts:
 
     @staticmethod
     def _tables(parts: int, entries: int, arena: int) -> tuple[NDArray, NDArray, NDArray]:
-        slots = np.stack([empty_slots(entries)] * parts)
+        slots = np.zeros((parts, slots_for(entries), 4), np.uint64)
         return slots, np.zeros((parts, arena + PADDING), np.uint8), np.zeros((parts, 3), np.int64)
 
     def add(self, text: NDArray[np.uint8], ends: NDArray[np.int64]) -> None:

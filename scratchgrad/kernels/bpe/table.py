@@ -138,11 +138,11 @@ def make_table(
     array of uint64, shape (S, 4)
         S is a power of two, and at least half of the slots are empty.
     """
-    slots = empty_slots(len(begins))
+    slots = np.zeros((slots_for(len(begins)), 4), np.uint64)
     _fill.part(0, len(begins), slots, eights(text), begins, ends, values)
     return slots
 
 
-def empty_slots(count: int) -> NDArray[np.uint64]:
-    """Slots for so many strings, at least half of which stay empty."""
-    return np.zeros((1 << max(2 * count - 1, 1).bit_length(), 4), np.uint64)
+def slots_for(count: int) -> int:
+    """How many slots so many strings need: a power of two, at least half of which stay empty."""
+    return 1 << max(2 * count - 1, 1).bit_length()
