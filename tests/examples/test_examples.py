@@ -216,3 +216,28 @@ def test_property_test_example_stops_when_a_formula_is_wrong(tmp_path, right, wr
     done = broken(tmp_path, "06_property_test.py", right, wrong)
     assert done.returncode == 1
     assert re.search("GradcheckError|AssertionError|the wrong operation passed", done.stderr)
+
+
+# --------------------------------------------------------------------------- 07, byte pairs
+
+
+def test_byte_pairs_example():
+    text = output_of("07_byte_pairs.py")
+    assert "aaabdaaabac: merge [(97, 97), (97, 98), (256, 257)]" in text
+    assert "  (256, 257) -> 258: [258, 100, 258, 97, 99]" in text
+    assert "the same 100 merges by the definition: True" in text
+    assert " | \\xc3 | \\xaf | ve | " in text
+    assert text.endswith("and come back as they were: True\n")
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("(-counts[pair], pair)", "(-counts[pair], -pair[0])"),
+        ("if out and (out[-1], id_) == pair:", "if False:"),
+    ],
+)
+def test_byte_pairs_example_notices_another_definition(tmp_path, right, wrong):
+    done = broken(tmp_path, "07_byte_pairs.py", right, wrong)
+    assert done.returncode == 0, done.stderr
+    assert "the same 100 merges by the definition: False" in done.stdout
