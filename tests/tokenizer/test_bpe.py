@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scratchgrad.errors import ConfigError, DataError, DtypeError, IdRangeError
-from scratchgrad.kernels.reference import bpe as reference
+from scratchgrad.kernels.bpe import reference
 from scratchgrad.tokenizer import CHAT_TOKENS, BPETokenizer
 from scratchgrad.tokenizer.patterns import NAMED
 

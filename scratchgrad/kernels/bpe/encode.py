@@ -1,7 +1,7 @@
 """Applying merges: pieces of text in, ids out.
 
 The definition merges, of all neighbours in a piece that may, those of the lowest rank, until none
-is left (`kernels.reference.bpe.encode`). Here a piece goes the shortest way that gives the same:
+is left (`kernels.bpe.reference.encode`). Here a piece goes the shortest way that gives the same:
 
 1. It is a token as a whole: nine of ten pieces of English are, with fifty thousand tokens.
 2. It has been met before: a small table, in which a newcomer takes the place of what was there.

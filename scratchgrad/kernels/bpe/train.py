@@ -1,6 +1,6 @@
 """Learning merges: the most frequent pair becomes a token, again and again, without recounting.
 
-The definition counts every pair anew after each merge (`kernels.reference.bpe.train`). But a merge
+The definition counts every pair anew after each merge (`kernels.bpe.reference.train`). But a merge
 of a and b into c changes only what stands beside its occurrences: where "l a b r" becomes "l c r",
 the pairs (l, a), (a, b) and (b, r) are one fewer, (l, c) and (c, r) one more. So every pair keeps
 its count and the list of positions where it stood when it arose, and a heap has the most frequent

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scratchgrad.kernels.bpe import reference as bpe
 from scratchgrad.kernels.bpe.encode import SHARE, SHORT, PieceEncoder
 from scratchgrad.kernels.bpe.table import INLINE
-from scratchgrad.kernels.reference import bpe
 from scratchgrad.kernels.threads import get_threads, set_threads
 from tests.kernels.bpe.pieces import joined
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scratchgrad.kernels.bpe import reference as bpe
 from scratchgrad.kernels.bpe.train import MergeTrainer
-from scratchgrad.kernels.reference import bpe
 from tests.kernels.bpe.pieces import joined
 
 Learned = tuple[list[bytes], list[tuple[int, int]], list[int]]
