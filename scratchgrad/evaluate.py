@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -80,6 +81,29 @@ def evaluate_loss(
         if training:
             model.train()
     return Evaluation(total / tokens, tokens, plan.complete)
+
+
+def bits_per_byte(loss: float, tokens: int, size: int) -> float:
+    """Turn a loss into one that runs with different vocabularies can be compared by.
+
+    A token of a large vocabulary stands for more text, so a loss per token is higher without
+    being worse. The bits that the whole text costs do not depend on how it was cut into tokens.
+
+    Parameters
+    ----------
+    loss : float
+        Mean in nats a token.
+    tokens : int
+        Tokens that were predicted.
+    size : int
+        Bytes of UTF-8 that they stand for.
+
+    >>> round(bits_per_byte(math.log(256), tokens=10, size=10), 6)
+    8.0
+    >>> round(bits_per_byte(math.log(256), tokens=10, size=40), 6)
+    2.0
+    """
+    return loss * tokens / (size * math.log(2))
 
 
 def _batches(plan: Windows, count: int, batch_size: int) -> list[tuple[int, NDArray[np.int64]]]:

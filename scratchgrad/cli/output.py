@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from scratchgrad.errors import ConfigError
@@ -56,6 +58,28 @@ def write_output(path: str, content: bytes) -> None:
             place.write_bytes(content)
     except OSError as error:
         raise OSError(error.errno, error.strerror, path) from error
+
+
+@contextlib.contextmanager
+def replacing(path: str) -> Iterator[Path]:
+    """Give a place beside a file for another writer to fill; then put it in the file's place.
+
+    What goes wrong leaves the old file, and nothing beside it.
+    """
+    place = Path(path).resolve()
+    if not _is_kept(place):
+        yield place
+        return
+    # The end of the name stays: a writer may go by it.
+    temporary = place.with_name(f".{os.getpid()}-{place.name}")
+    try:
+        yield temporary
+        os.replace(temporary, place)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def _is_kept(place: Path) -> bool:

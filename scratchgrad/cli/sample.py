@@ -19,7 +19,7 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "sample",
         help="print text from a trained model",
-        description="Continue a prompt with a trained model, printing each character as it comes.",
+        description="Continue a prompt with a trained model, printing it as it comes.",
         epilog=_EPILOG,
     )
     parser.set_defaults(run=run)
@@ -30,7 +30,7 @@ def add_parser(commands: Any) -> None:
         help='text to continue, printed too (default: a new line, or "The ")',
     )
     parser.add_argument(
-        "--length", type=int, default=500, metavar="N", help="characters (default: 500)"
+        "--length", type=int, default=500, metavar="N", help="tokens (default: 500)"
     )
     parser.add_argument(
         "--temperature",
@@ -88,7 +88,10 @@ def run(arguments: argparse.Namespace) -> int:
             if number:
                 print("\n---------------")
             print(show(arguments.prompt or start.removeprefix("\n")), end="", flush=True)
-            # One stream for each sample: the second does not depend on the first's length.
+            stream = tokenizer.stream()
+            for token in prompt.tolist():
+                stream.push(token)  # shown already
+            # A generator for each sample: the second does not depend on the first's length.
             rng = np.random.default_rng([arguments.seed, number])
             for token in generate(
                 opened.model,
@@ -98,7 +101,8 @@ def run(arguments: argparse.Namespace) -> int:
                 temperature=arguments.temperature,
                 top_k=arguments.top_k,
             ):
-                print(show(tokenizer.decode([token])), end="", flush=True)
+                print(show(stream.push(token)), end="", flush=True)
+            print(show(stream.flush()), end="", flush=True)
     print()
     return 0
 

@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from scratchgrad.errors import ConfigError
 from scratchgrad.train.config import (
+    BPE,
+    CHARACTERS,
     DEFAULT_PRESET,
+    DEFAULT_VOCAB_SIZE,
     PRESETS,
     ModelSettings,
+    TokenizerSettings,
     TrainConfig,
     field_names,
 )
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
     from scratchgrad.train.session import Session
 
 _DESCRIPTION = """\
-Train a character-level GPT on UTF-8 text files, or, where none is given, on the Python language
+Train a GPT on UTF-8 text files, or, where none is given, on the Python language
 reference that comes with Python. The run folder receives config.json, tokenizer.json, log.jsonl,
 loss.png, samples.txt and the checkpoints."""
 
@@ -31,6 +35,7 @@ _EPILOG = """\
 examples:
   scratchgrad train                                  a first taste, under a minute
   scratchgrad train book.txt --preset char           your own text, a few minutes
+  scratchgrad train book.txt --tokenizer bpe         byte-pair tokens, not characters
   scratchgrad train --resume runs/book-char          go on after Ctrl-C
   scratchgrad train --resume runs/book-char --steps 4000"""
 
@@ -78,7 +83,7 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("eval_every", "evaluate on fixed windows of the validation split"),
             ("eval_batches", "batches in such an evaluation"),
             ("sample_every", "show a sample of text"),
-            ("sample_length", "characters in it"),
+            ("sample_length", "tokens in it"),
             ("checkpoint_every", "save; a new best and the end are always saved"),
         ),
     ),
@@ -118,6 +123,27 @@ def add_parser(commands: Any) -> None:
     )
     general.add_argument(
         "--quiet", action="store_true", help="print nothing but the result (default: progress)"
+    )
+    ids = parser.add_argument_group("tokenizer (learned from the text, and kept with the run)")
+    ids.add_argument(
+        "--tokenizer",
+        metavar="WHICH",
+        help=f"{CHARACTERS}; {BPE}: byte-pair encoding; or a file that scratchgrad tokenizer "
+        f"train made (default: {CHARACTERS})",
+    )
+    ids.add_argument(
+        "--vocab-size",
+        type=int,
+        metavar="N",
+        help=f"tokens to learn with {BPE}; a text of many megabytes bears more "
+        f"(default: {DEFAULT_VOCAB_SIZE})",
+    )
+    ids.add_argument(
+        "--allow-special",
+        action="store_true",
+        default=None,
+        help="with a file: its special tokens are what they say where they stand in the text "
+        "(default: refuse such a text)",
     )
     kinds = {field.name: str(field.type) for cls in _SETTINGS for field in fields(cls)}
     for title, options in _GROUPS:
@@ -161,7 +187,7 @@ def _word(value: Any) -> str:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, and print what came of it."""
-    names = [name for cls in _SETTINGS for name in field_names(cls)]
+    names = [name for cls in (*_SETTINGS, TokenizerSettings) for name in field_names(cls)]
     changes = {name: getattr(arguments, name) for name in names}
     _check_combination(arguments)
     session = _open(arguments, changes)
@@ -202,6 +228,8 @@ def _check_combination(arguments: argparse.Namespace) -> None:
 
 
 def _open(arguments: argparse.Namespace, changes: dict[str, Any]) -> Session:
+    from scratchgrad.cli.special import advising
+    from scratchgrad.cli.stages import stages
     from scratchgrad.kernels.threads import set_threads
     from scratchgrad.train import session
     from scratchgrad.train.run import free_run_name
@@ -212,7 +240,16 @@ def _open(arguments: argparse.Namespace, changes: dict[str, Any]) -> Session:
         return session.resume(arguments.resume, arguments.text, changes)
     preset = arguments.preset or DEFAULT_PRESET
     out = arguments.out or free_run_name(preset, arguments.text)
-    return session.begin(out, arguments.text, preset, changes, overwrite=arguments.overwrite)
+    advice = "--allow-special takes it for one"
+    with stages(quiet=arguments.quiet) as progress, advising(advice):
+        return session.begin(
+            out,
+            arguments.text,
+            preset,
+            changes,
+            overwrite=arguments.overwrite,
+            progress=progress,
+        )
 
 
 def _print_result(session: Session, outcome: Outcome, *, quiet: bool) -> None:
@@ -224,7 +261,8 @@ def _print_result(session: Session, outcome: Outcome, *, quiet: bool) -> None:
     train_loss = "" if outcome.train_loss is None else f"last batch {outcome.train_loss:.4f}, "
     print(
         f"loss after step {outcome.step}: {train_loss}validation {outcome.val_loss:.4f} nats a "
-        f"token, over the whole validation split ({clock(outcome.elapsed)} of work)"
+        f"token, {outcome.val_bits_per_byte:.4f} bits a byte, over the whole validation split "
+        f"({clock(outcome.elapsed)} of work)"
     )
     best = session.trainer.best_step
     if best is not None and best != outcome.step:

@@ -9,6 +9,7 @@ from scratchgrad.data.batches import (
     check_length,
     smallest_dtype,
     split,
+    split_text,
     windows,
 )
 from scratchgrad.data.text import EMBEDDED_NAME, embedded_text, read_text, read_texts
@@ -23,5 +24,6 @@ __all__ = [
     "read_texts",
     "smallest_dtype",
     "split",
+    "split_text",
     "windows",
 ]

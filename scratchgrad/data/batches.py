@@ -50,14 +50,30 @@ def split(ids: Ids, validation_fraction: float = 0.1) -> tuple[Ids, Ids]:
     >>> len(training), validation[0]
     (90, np.int64(90))
     """
+    count = _training_share(len(ids), validation_fraction)
+    return ids[:count], ids[count:]
+
+
+def split_text(text: str, validation_fraction: float = 0.1) -> tuple[str, str]:
+    """Cut a text in two as `split` cuts its ids, where each of its characters is one id.
+
+    Cut before it is encoded, a text has the same end held out whatever the vocabulary.
+
+    >>> split_text("0123456789", 0.2)
+    ('01234567', '89')
+    """
+    count = _training_share(len(text), validation_fraction)
+    return text[:count], text[count:]
+
+
+def _training_share(length: int, validation_fraction: float) -> int:
     if not 0.0 < validation_fraction < 1.0:
         raise ConfigError(
             f"the validation fraction must lie between 0 and 1, both excluded; "
             f"got {validation_fraction}"
         )
     # Rounding first: 1 - 0.1 is a hair off 0.9 in binary, and that hair must not cost a token.
-    count = int(round(len(ids) * (1.0 - validation_fraction), 6))
-    return ids[:count], ids[count:]
+    return int(round(length * (1.0 - validation_fraction), 6))
 
 
 def check_length(training: Ids, validation: Ids, block_size: int) -> None:

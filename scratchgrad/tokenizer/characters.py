@@ -153,6 +153,14 @@ class CharTokenizer:
             )
         return self._codes[array].tobytes().decode(_CODEC, _LENIENT)
 
+    def token_bytes(self, id_: int) -> bytes:
+        """Return the UTF-8 of one character; raises as `decode` does."""
+        return self.decode([id_]).encode("utf-8", _LENIENT)
+
+    def stream(self) -> CharStream:
+        """Return a decoder that is fed id by id."""
+        return CharStream(self)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the vocabulary as JSON that a person can read."""
         # UTF-8 cannot carry a lone surrogate; a JSON escape can.
@@ -198,6 +206,21 @@ class CharTokenizer:
         tokenizer = cls()
         tokenizer._set(characters, str(path))
         return tokenizer
+
+
+class CharStream:
+    """Ids in, one by one; here each is a character at once."""
+
+    def __init__(self, tokenizer: CharTokenizer) -> None:
+        self._tokenizer = tokenizer
+
+    def push(self, id_: int) -> str:
+        """Return the character of an id."""
+        return self._tokenizer.decode([id_])
+
+    def flush(self) -> str:
+        """Return what is left: nothing."""
+        return ""
 
 
 def _code_points(text: str) -> NDArray[np.uint32]:

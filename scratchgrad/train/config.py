@@ -10,6 +10,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from scratchgrad.errors import ConfigError
@@ -50,6 +51,50 @@ class ModelSettings:
 
     def __post_init__(self) -> None:
         _check_types(self)
+
+
+CHARACTERS, BPE = "characters", "bpe"
+
+# Bytes, and as many merges as a text of a megabyte repeats often.
+DEFAULT_VOCAB_SIZE = 1024
+
+
+@dataclass(frozen=True)
+class TokenizerSettings:
+    """Which tokenizer a run begins with.
+
+    Attributes
+    ----------
+    tokenizer : str
+        "characters" or "bpe", learned from the text; else the path of a saved tokenizer.
+    vocab_size : int
+        Ids that byte-pair encoding is to learn, fewer where the text has not that many pairs to
+        merge; 0 for the others, whose size is not chosen.
+    allow_special : bool
+        Whether the special tokens of a saved tokenizer, where they stand in the text, are meant.
+        Otherwise such a text is refused.
+    """
+
+    tokenizer: str = CHARACTERS
+    vocab_size: int = 0
+    allow_special: bool = False
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        if self.tokenizer == BPE and self.vocab_size < 256:
+            raise ConfigError(
+                f"vocab_size must be at least 256, for there are as many bytes; "
+                f"got {self.vocab_size}"
+            )
+        if self.tokenizer != BPE and self.vocab_size != 0:
+            raise ConfigError(
+                f"vocab_size goes with the tokenizer {BPE}; the size of {self.tokenizer} "
+                f"is not chosen; leave it out"
+            )
+        if self.allow_special and self.tokenizer in (CHARACTERS, BPE):
+            raise ConfigError(
+                f"allow_special goes with a saved tokenizer; {self.tokenizer} has no special tokens"
+            )
 
 
 @dataclass(frozen=True)
@@ -207,7 +252,30 @@ def resolve(preset: str, changes: Mapping[str, Any]) -> tuple[ModelSettings, Tra
     return _replace(chosen.model, given), _replace(chosen.train, given)
 
 
-def field_names(settings: type[ModelSettings] | type[TrainConfig]) -> tuple[str, ...]:
+def resolve_tokenizer(changes: Mapping[str, Any]) -> TokenizerSettings:
+    """Choose the tokenizer of a new run.
+
+    Parameters
+    ----------
+    changes : mapping
+        As for `resolve`: the names of `TokenizerSettings` count, the rest is passed over.
+
+    >>> resolve_tokenizer({"tokenizer": "bpe", "vocab_size": None})
+    TokenizerSettings(tokenizer='bpe', vocab_size=1024, allow_special=False)
+    """
+    given = {name: value for name, value in changes.items() if value is not None}
+    tokenizer = tokenizer_name(given.get("tokenizer", CHARACTERS))
+    given["tokenizer"] = tokenizer
+    given.setdefault("vocab_size", DEFAULT_VOCAB_SIZE if tokenizer == BPE else 0)
+    return _replace(TokenizerSettings(), given)
+
+
+def tokenizer_name(given: str) -> str:
+    """Return a tokenizer as a run remembers it: a file by its absolute path."""
+    return given if given in (CHARACTERS, BPE) else str(Path(given).resolve())
+
+
+def field_names(settings: type[Any]) -> tuple[str, ...]:
     """Return the names of the settings, in order."""
     return tuple(field.name for field in dataclasses.fields(settings))
 

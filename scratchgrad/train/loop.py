@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from scratchgrad.errors import NonFiniteLossError
+from scratchgrad.evaluate import bits_per_byte
 from scratchgrad.kernels.jit import on_compile
 from scratchgrad.kernels.warm_up import warm_up
+from scratchgrad.tokenizer import byte_length
 from scratchgrad.train.checkpoint import keep_only, list_checkpoints, write_checkpoint
 from scratchgrad.train.interrupt import Interrupt
 from scratchgrad.train.log import Log, Record
 from scratchgrad.train.progress import Reporter
-from scratchgrad.train.run import default_prompt
+from scratchgrad.train.run import prompt_of
 from scratchgrad.train.session import Session
 
 
@@ -34,6 +36,8 @@ class Outcome:
         Of the last step done in this sitting.
     val_loss : float or None
         Over the whole validation split, at the end only.
+    val_bits_per_byte : float or None
+        The same, as a measure that does not depend on the vocabulary.
     sample : str
         Text of the final model, at the end only.
     elapsed : float
@@ -44,6 +48,7 @@ class Outcome:
     step: int
     train_loss: float | None
     val_loss: float | None
+    val_bits_per_byte: float | None
     sample: str
     elapsed: float
 
@@ -122,7 +127,7 @@ class _Loop:
     def stopped(self, train_loss: float | None) -> Outcome:
         """Save, and leave."""
         self.save()
-        return Outcome(False, self.trainer.step, train_loss, None, "", self.elapsed())
+        return Outcome(False, self.trainer.step, train_loss, None, None, "", self.elapsed())
 
     @property
     def last(self) -> bool:
@@ -163,9 +168,9 @@ class _Loop:
 
     def sample_text(self) -> str:
         tokenizer = self.session.tokenizer
-        prompt = default_prompt(self.session.config.text, tokenizer)
-        ids = self.trainer.sample(tokenizer.encode(prompt), self.config.sample_length)
-        return (prompt + tokenizer.decode(ids)).removeprefix("\n")
+        prompt = tokenizer.encode(prompt_of(self.session.config, tokenizer))
+        ids = self.trainer.sample(prompt, self.config.sample_length)
+        return tokenizer.decode([*prompt.tolist(), *ids]).removeprefix("\n")
 
     def save(self) -> None:
         """Write a checkpoint, then let go of all but the last two and the best."""
@@ -183,6 +188,9 @@ class _Loop:
     def finish(self, train_loss: float | None) -> Outcome:
         """Evaluate over the whole validation split, log it as the last line, draw the picture."""
         evaluation = self.trainer.validate(full=True, progress=self.reporter.evaluating)
+        # The first token is given, so its bytes are none of those that were predicted.
+        size = byte_length(self.session.tokenizer, self.trainer.validation[1:])
+        bits = bits_per_byte(evaluation.loss, evaluation.tokens, size)
         elapsed = round(self.elapsed(), 3)
         record: dict[str, Any] = {
             "step": self.trainer.step,
@@ -190,13 +198,15 @@ class _Loop:
             "val_loss": evaluation.loss,
             "val_scope": "full",
             "val_tokens": evaluation.tokens,
+            "val_bytes": size,
+            "val_bits_per_byte": bits,
             "elapsed": elapsed,
             "final": True,
         }
         self.log.write(record)
         sample = self.sample_text()
         draw(self.session)
-        return Outcome(True, self.trainer.step, train_loss, evaluation.loss, sample, elapsed)
+        return Outcome(True, self.trainer.step, train_loss, evaluation.loss, bits, sample, elapsed)
 
     def way_out(self) -> str:
         """Say what the user can do after a loss that is not finite."""

@@ -10,6 +10,7 @@ import os
 import time
 from typing import TYPE_CHECKING, TextIO
 
+from scratchgrad.train.config import CHARACTERS
 from scratchgrad.train.log import Record
 
 if TYPE_CHECKING:
@@ -151,13 +152,9 @@ def describe(session: Session) -> list[str]:
     """Say in a few lines what will be trained, on what, and where."""
     config, trainer = session.config, session.trainer
     model, train = config.model, config.train
-    total = len(trainer.training) + len(trainer.validation)
     start = f", from step {trainer.step}" if trainer.step else ""
     lines = [f"note: {note}" for note in session.notes]
-    lines.append(
-        f"text   {config.text.name}: {total:,} characters, "
-        f"{session.tokenizer.vocab_size} distinct; last {len(trainer.validation):,} held out"
-    )
+    lines.append(f"text   {config.text.name}: {_text(session)}")
     lines.append(
         f"model  {model.n_layer} layers, {model.n_head} heads, {model.n_embd} channels, context "
         f"{model.block_size}: {trainer.model.num_parameters():,} parameters"
@@ -167,6 +164,19 @@ def describe(session: Session) -> list[str]:
         f"{session.run}"
     )
     return lines
+
+
+def _text(session: Session) -> str:
+    """Say how long the text is, and in which vocabulary."""
+    characters, held_out = session.config.text.characters, len(session.trainer.validation)
+    if session.config.tokenizer.tokenizer == CHARACTERS:
+        known = f"{session.tokenizer.vocab_size} distinct"
+        return f"{characters:,} characters, {known}; last {held_out:,} held out"
+    tokens = len(session.trainer.training) + held_out
+    return (
+        f"{characters:,} characters, {tokens:,} tokens ({characters / tokens:.2f} characters "
+        f"each), vocabulary {session.tokenizer.vocab_size:,}; last {held_out:,} tokens held out"
+    )
 
 
 def clock(seconds: float) -> str:

@@ -24,9 +24,14 @@ from typing import Any
 from scratchgrad.data import EMBEDDED_NAME, embedded_text, read_texts
 from scratchgrad.data.files import TEMPORARY_SUFFIX, to_json, write_atomically
 from scratchgrad.errors import CheckpointError, ConfigError, DataError
-from scratchgrad.tokenizer import CharTokenizer
+from scratchgrad.tokenizer import CharTokenizer, Tokenizer
 from scratchgrad.train.checkpoint import list_checkpoints, remove_checkpoint
-from scratchgrad.train.config import ModelSettings, TrainConfig, field_names
+from scratchgrad.train.config import (
+    ModelSettings,
+    TokenizerSettings,
+    TrainConfig,
+    field_names,
+)
 
 FORMAT = "scratchgrad-run"
 VERSION = 1
@@ -57,12 +62,21 @@ class TextSource:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """The content of ``config.json``."""
+    """The content of ``config.json``.
+
+    Attributes
+    ----------
+    model, train, text, preset, tokenizer
+    prompt : str
+        What samples start from where nobody says. Empty in the runs of older versions.
+    """
 
     model: ModelSettings
     train: TrainConfig
     text: TextSource
     preset: str
+    tokenizer: TokenizerSettings
+    prompt: str
 
 
 def load_text(files: Sequence[str | os.PathLike[str]]) -> tuple[str, TextSource]:
@@ -73,14 +87,21 @@ def load_text(files: Sequence[str | os.PathLike[str]]) -> tuple[str, TextSource]
     return text, TextSource(paths, digest, len(text))
 
 
-def default_prompt(text: TextSource, tokenizer: CharTokenizer) -> str:
+def default_prompt(text: str, source: TextSource) -> str:
     """Return what samples start from where nobody says: a new line, if the text has any.
 
     A new line of the embedded text is as often as not the indentation of a table.
     """
-    if not text.files:
+    if not source.files:
         return "The "
-    return "\n" if "\n" in tokenizer.characters else tokenizer.characters[0]
+    return "\n" if "\n" in text else min(text)
+
+
+def prompt_of(config: RunConfig, tokenizer: Tokenizer) -> str:
+    """Return the default prompt of a run; in an older one, its characters have to say it."""
+    if not config.prompt and isinstance(tokenizer, CharTokenizer):
+        return default_prompt(tokenizer.characters, config.text)
+    return config.prompt or "\n"
 
 
 class RunFolder:
@@ -136,7 +157,7 @@ class RunFolder:
                 f"it by --overwrite, or choose another --out"
             )
 
-    def begin(self, config: RunConfig, tokenizer: CharTokenizer) -> None:
+    def begin(self, config: RunConfig, tokenizer: Tokenizer) -> None:
         """Clear away an older run, and write the files that a new one starts with.
 
         Only the files of a run are removed; whatever else lies in the folder stays.
@@ -191,8 +212,13 @@ class RunFolder:
             return RunConfig(
                 ModelSettings(**_section(body, "model", field_names(ModelSettings))),
                 TrainConfig(**_section(body, "train", field_names(TrainConfig))),
-                _text_source(_section(body, "text", ("files", "sha256", "characters"))),
+                _text_source(_section(body, "text", field_names(TextSource))),
                 str(body.get("preset")),
+                # Older versions knew characters only, and had no word for it.
+                TokenizerSettings(**_section(body, "tokenizer", field_names(TokenizerSettings)))
+                if "tokenizer" in body
+                else TokenizerSettings(),
+                str(body.get("prompt", "")),
             )
         except ValueError as error:
             raise CheckpointError(f"{self.config} is damaged: {error}") from None

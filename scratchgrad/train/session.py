@@ -12,26 +12,44 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from scratchgrad.data import check_length, split
+from scratchgrad.data import check_length, split_text
 from scratchgrad.errors import CheckpointError, ConfigError, DataError
 from scratchgrad.gpt import GPT, GPTConfig
-from scratchgrad.tokenizer import CharTokenizer
+from scratchgrad.tokenizer import Progress, Tokenizer, load_tokenizer
 from scratchgrad.train.checkpoint import (
     Checkpoint,
     list_checkpoints,
     newest_checkpoint,
     read_checkpoint,
 )
-from scratchgrad.train.config import ModelSettings, TrainConfig, resolve
+from scratchgrad.train.config import (
+    ModelSettings,
+    TrainConfig,
+    resolve,
+    resolve_tokenizer,
+    tokenizer_name,
+)
+from scratchgrad.train.ids import encode_parts, new_tokenizer, saved_tokenizer
 from scratchgrad.train.log import read_log, rewind
 from scratchgrad.train.memory import check_fits
-from scratchgrad.train.run import RunConfig, RunFolder, TextSource, default_prompt, load_text
+from scratchgrad.train.run import (
+    RunConfig,
+    RunFolder,
+    TextSource,
+    default_prompt,
+    load_text,
+    prompt_of,
+)
 from scratchgrad.train.trainer import Trainer
 
-# What cannot change in the middle of a run: the shapes of the weights, and what was held out.
-# The seed is among them because the weights were drawn from it.
+# What cannot change in the middle of a run: what the ids mean, the shapes of the weights, and
+# what was held out. The seed is among them because the weights were drawn from it.
 _FIXED = (
+    "tokenizer",
+    "vocab_size",
+    "allow_special",
     "n_layer",
     "n_head",
     "n_embd",
@@ -60,7 +78,7 @@ class Session:
 
     run: RunFolder
     config: RunConfig
-    tokenizer: CharTokenizer
+    tokenizer: Tokenizer
     trainer: Trainer
     elapsed: float = 0.0
     tokens: int = 0
@@ -94,6 +112,7 @@ def begin(
     changes: Mapping[str, Any] | None = None,
     *,
     overwrite: bool = False,
+    progress: Progress | None = None,
 ) -> Session:
     """Begin a run. Whatever can be refused is refused before the folder is touched.
 
@@ -104,9 +123,11 @@ def begin(
     files : sequence of paths
         UTF-8 texts; none for the embedded text.
     preset, changes
-        See `scratchgrad.train.config.resolve`.
+        See `scratchgrad.train.config.resolve` and `resolve_tokenizer`.
     overwrite : bool
         Replace a run that is there already.
+    progress : callable, optional
+        Called as (stage, done, total) while byte-pair merges are learned.
 
     Raises
     ------
@@ -114,15 +135,22 @@ def begin(
         A setting, the text or the folder will not do.
     """
     model_settings, train_config = resolve(preset, changes or {})
+    tokenizer_settings = resolve_tokenizer(changes or {})
     run = RunFolder(out)
     run.check_free(overwrite)
-    _gpt_config(model_settings, vocab_size=1)  # raises before a long text is read
+    # Both raise before a long text is read.
+    _gpt_config(model_settings, vocab_size=1)
+    saved = saved_tokenizer(tokenizer_settings)
     text, source = load_text(files)
-    tokenizer = CharTokenizer().train(text)
-    trainer = _trainer(model_settings, train_config, tokenizer, text)
-    config = RunConfig(model_settings, train_config, source, preset)
+    parts = split_text(text, train_config.val_fraction)
+    notes: list[str] = []
+    tokenizer = saved or new_tokenizer(tokenizer_settings, text, parts[0], progress, notes)
+    encoded = encode_parts(tokenizer_settings, tokenizer, parts)
+    trainer = _trainer(model_settings, train_config, tokenizer, encoded)
+    prompt = default_prompt(text, source)
+    config = RunConfig(model_settings, train_config, source, preset, tokenizer_settings, prompt)
     run.begin(config, tokenizer)
-    return Session(run, config, tokenizer, trainer)
+    return Session(run, config, tokenizer, trainer, notes=notes)
 
 
 def resume(
@@ -161,8 +189,10 @@ def resume(
     tokenizer = _tokenizer_of(run, checkpoint)
     text, source = load_text(files or former.text.files)
     _check_text(former.text, source)
-    config = dataclasses.replace(config, text=source)
-    trainer = _trainer(config.model, config.train, tokenizer, text)
+    config = dataclasses.replace(config, text=source, prompt=default_prompt(text, source))
+    parts = split_text(text, config.train.val_fraction)
+    encoded = encode_parts(config.tokenizer, tokenizer, parts)
+    trainer = _trainer(config.model, config.train, tokenizer, encoded)
     state = checkpoint.state
     trainer.restore(
         checkpoint.step, checkpoint.model, checkpoint.optimizer, state.get("trainer") or {}
@@ -187,7 +217,7 @@ class OpenedModel:
     """A trained model, ready to be used, its default prompt, and where it came from."""
 
     model: GPT
-    tokenizer: CharTokenizer
+    tokenizer: Tokenizer
     step: int
     prompt: str
     notes: list[str]
@@ -225,7 +255,7 @@ def open_model(path: str | Path, which: str = "best") -> OpenedModel:
     model = GPT(_gpt_config(config.model, tokenizer.vocab_size), seed=config.train.seed)
     model.load_state_dict(checkpoint.model)
     model.eval()
-    prompt = default_prompt(config.text, tokenizer)
+    prompt = prompt_of(config, tokenizer)
     return OpenedModel(model, tokenizer, checkpoint.step, prompt, notes)
 
 
@@ -251,18 +281,24 @@ def _gpt_config(settings: ModelSettings, vocab_size: int) -> GPTConfig:
 
 
 def _trainer(
-    settings: ModelSettings, train: TrainConfig, tokenizer: CharTokenizer, text: str
+    settings: ModelSettings,
+    train: TrainConfig,
+    tokenizer: Tokenizer,
+    encoded: tuple[NDArray[Any], NDArray[Any]],
 ) -> Trainer:
     config = _gpt_config(settings, tokenizer.vocab_size)
-    ids = tokenizer.encode(text)
-    check_length(*split(ids, train.val_fraction), config.block_size)  # before a model is built
+    check_length(*encoded, config.block_size)  # before a model is built
     check_fits(config, train.batch_size)
-    return Trainer(GPT(config, seed=train.seed), train, ids)
+    return Trainer(GPT(config, seed=train.seed), train, *encoded)
 
 
 def _changed(former: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     """Lay new settings over a run's own, and refuse those that cannot change."""
-    present = dataclasses.asdict(former.model) | dataclasses.asdict(former.train)
+    present: dict[str, Any] = {}
+    for settings in (former.model, former.train, former.tokenizer):
+        present |= dataclasses.asdict(settings)
+    if changes.get("tokenizer") is not None:
+        changes = {**changes, "tokenizer": tokenizer_name(changes["tokenizer"])}
     new = {
         name: value
         for name, value in changes.items()
@@ -325,8 +361,8 @@ def _check_text(former: TextSource, found: TextSource) -> None:
     )
 
 
-def _tokenizer_of(run: RunFolder, checkpoint: Checkpoint) -> CharTokenizer:
-    tokenizer = CharTokenizer.load(run.tokenizer)
+def _tokenizer_of(run: RunFolder, checkpoint: Checkpoint) -> Tokenizer:
+    tokenizer = load_tokenizer(run.tokenizer)
     if checkpoint.state.get("tokenizer_sha256") != _digest(run.tokenizer):
         raise CheckpointError(
             f"{run.tokenizer} is not the tokenizer that the checkpoint of step {checkpoint.step} "

@@ -59,6 +59,9 @@ class Trainer:
     config : TrainConfig
     ids : array of int, shape (N,)
         The whole text; the trainer holds back its end for validation.
+    validation : array of int, optional
+        What is held out, where the text was cut before it was encoded; ``ids`` are then all
+        trained on.
 
     Raises
     ------
@@ -66,10 +69,18 @@ class Trainer:
         The text is too short for the model's context.
     """
 
-    def __init__(self, model: GPT, config: TrainConfig, ids: NDArray[Any]) -> None:
+    def __init__(
+        self,
+        model: GPT,
+        config: TrainConfig,
+        ids: NDArray[Any],
+        validation: NDArray[Any] | None = None,
+    ) -> None:
         self.model = model
         self.config = config
-        self.training, self.validation = split(ids, config.val_fraction)
+        self.training, self.validation = (
+            split(ids, config.val_fraction) if validation is None else (ids, validation)
+        )
         check_length(self.training, self.validation, model.config.block_size)
         self.optimizer = AdamW(
             parameter_groups(model, config.weight_decay),
