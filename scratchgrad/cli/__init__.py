@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from scratchgrad import __version__
-from scratchgrad.cli import bench, doctor, gradcheck, sample, train
+from scratchgrad.cli import bench, doctor, gradcheck, sample, tokenizer, train
 from scratchgrad.errors import ScratchgradError
 
 MISTAKE, INTERRUPTED, PIPE_CLOSED = 2, 130, 141
@@ -47,7 +47,7 @@ def make_parser() -> Parser:
     commands = parser.add_subparsers(
         title="commands", dest="command", metavar="COMMAND", required=True, parser_class=Parser
     )
-    for command in (train, sample, gradcheck, bench, doctor):
+    for command in (train, sample, tokenizer, gradcheck, bench, doctor):
         command.add_parser(commands)
     return parser
 
@@ -62,7 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments, unknown = make_parser().parse_known_args(argv)
     except SystemExit as finished:  # after --help, --version and argparse's own errors
         return finished.code if isinstance(finished.code, int) else MISTAKE
-    name = f"scratchgrad {arguments.command}"
+    # A command may have actions of its own: scratchgrad tokenizer train.
+    words = ["scratchgrad", arguments.command, getattr(arguments, "action", None)]
+    name = " ".join(filter(None, words))
     if unknown:
         return _complain(f"{name}: error: no such option: {' '.join(unknown)}; see {name} --help")
     try:

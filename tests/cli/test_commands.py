@@ -12,7 +12,7 @@ import pytest
 import scratchgrad
 from scratchgrad.cli import main, make_parser
 from scratchgrad.train import checkpoint
-from scratchgrad.train.config import ModelSettings, TrainConfig, field_names
+from scratchgrad.train.config import ModelSettings, TokenizerSettings, TrainConfig, field_names
 from tests.train.runs import SMALL, remains, write_text
 
 NUMBERS = [w for k, v in SMALL.items() for w in ("--" + k.replace("_", "-"), str(v))]
@@ -82,15 +82,25 @@ def test_help_imports_nothing_heavy():
     assert result.stdout.rstrip().endswith("set()")
 
 
+def parsers(parser):
+    """The parser, those of its commands, and those of their actions."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action.choices, dict):
+            for below in action.choices.values():
+                yield from parsers(below)
+
+
 def test_every_setting_has_an_option_and_every_option_says_its_default(capsys):
-    (commands,) = (a for a in make_parser()._actions if a.dest == "command")
     options = {
-        action.dest: action.help
-        for parser in commands.choices.values()
+        (parser.prog, action.dest): action.help
+        for parser in parsers(make_parser())
         for action in parser._actions
-        if action.option_strings and action.dest not in ("help", "resume")
+        if action.option_strings and not action.required
+        if action.dest not in ("help", "version", "resume")
     }
-    assert {*field_names(ModelSettings), *field_names(TrainConfig)} < set(options)
+    settings = [f for c in (ModelSettings, TrainConfig, TokenizerSettings) for f in field_names(c)]
+    assert {("scratchgrad train", name) for name in settings} < set(options)
     assert [name for name, text in options.items() if "(default: " not in text] == []
     assert main(["train", "--help"]) == 0
     assert "(default: tiny 2, char 4, baby 6)" in " ".join(capsys.readouterr().out.split())
@@ -120,6 +130,20 @@ def test_train_then_sample(at, capsys):
     greedy = capsys.readouterr().out
     main(["sample", run, "--length", "10", "--prompt", "the q", "--top-k", "1", "--seed", "9"])
     assert capsys.readouterr().out == greedy
+
+
+def test_train_then_sample_with_byte_pairs(at, capsys):
+    argv = ["train", "text.txt", *NUMBERS, "--tokenizer", "bpe", "--vocab-size", "280"]
+    assert main([*argv, "--out", "run"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert "vocabulary 280; last" in captured.out
+    assert " bits a byte, over the whole validation split" in captured.out
+    assert main(["sample", "run", "--length", "30", "--prompt", "the q"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("the q")
+    assert len(out.encode()) > 30
+    assert main(["train", "--resume", "run", "--steps", "9", "--quiet"]) == 0
 
 
 def test_the_default_folder_is_readable_and_never_taken(at, capsys):
@@ -167,6 +191,10 @@ def test_the_embedded_text_is_the_default(at, capsys):
         (["text.txt", "--threads", "0"], "--threads: expected a number of threads from 1"),
         (["text.txt", "--preset", "huge"], "invalid choice: 'huge'"),
         (["text.txt", "--norm-position", "middle"], "invalid choice"),
+        (["text.txt", "--vocab-size", "300"], "vocab_size goes with the tokenizer bpe"),
+        (["text.txt", "--tokenizer", "bpe", "--vocab-size", "99"], "must be at least 256"),
+        (["text.txt", "--allow-special"], "allow_special goes with a saved tokenizer"),
+        (["text.txt", "--tokenizer", "bqe"], "no such tokenizer file"),
         (["text.txt", "--step", "3"], "no such option: --step 3"),
         (["text.txt", "--out", "text.txt"], "text.txt is a file"),
         (["text.txt", "--out", "text.txt/run"], "text.txt is a file"),

@@ -1,0 +1,139 @@
+"""``scratchgrad tokenizer encode``: text in, ids out."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scratchgrad.cli.names import no_such
+from scratchgrad.cli.output import replacing
+from scratchgrad.cli.special import advising
+from scratchgrad.cli.tokenizer.sources import check_out, check_sources
+from scratchgrad.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from scratchgrad.tokenizer import BPETokenizer, CharTokenizer
+
+_EPILOG = """\
+examples:
+  scratchgrad tokenizer encode tokenizer.json --text "hello world"
+  scratchgrad tokenizer encode tokenizer.json book.txt --out ids.npy
+  scratchgrad tokenizer encode tokenizer.json book.txt --count
+  scratchgrad tokenizer encode tokenizer.json chat.txt --allow-special all"""
+
+
+def add_parser(actions: Any) -> None:
+    """Describe the options."""
+    parser = actions.add_parser(
+        "encode",
+        help="turn text into ids",
+        description="Turn text into ids, on stdout one line a text, or into a NumPy file.",
+        epilog=_EPILOG,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("tokenizer", metavar="TOKENIZER", help="a saved tokenizer")
+    parser.add_argument("text", nargs="*", metavar="TEXT", help="files; - for stdin")
+    parser.add_argument(
+        "--text", dest="string", metavar="STRING", help="this text (default: the files)"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="IDS.npy",
+        help="write all ids to one file, which can be memory-mapped (default: stdout)",
+    )
+    parser.add_argument(
+        "--allow-special",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="take this special token in the text for one, may be repeated; all for every one "
+        "(default: refuse a text that has any)",
+    )
+    parser.add_argument(
+        "--count", action="store_true", help="print how many ids, and not which (default: which)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print ids, or write them to a file."""
+    with advising("--allow-special takes it for one"):
+        return _run(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    texts, string = arguments.text, arguments.string
+    if bool(texts) == (string is not None):
+        raise ConfigError("expected either text files or --text, and not both")
+    if arguments.out is not None and arguments.count:
+        raise ConfigError("--count prints a number and --out writes ids; leave out one of them")
+    check_out(arguments.out, [arguments.tokenizer, *texts])
+    check_sources(texts)
+
+    import numpy as np
+
+    from scratchgrad.cli.stages import stages
+    from scratchgrad.tokenizer import BPETokenizer, load_tokenizer
+
+    tokenizer = load_tokenizer(arguments.tokenizer)
+    allowed = _allowed(tokenizer, arguments.allow_special)
+    if arguments.out is None:
+        for source in [None] if string is not None else texts:
+            ids = _encode(tokenizer, string if source is None else source, source, allowed)
+            print(len(ids) if arguments.count else " ".join(map(str, ids.tolist())))
+        return 0
+    if isinstance(tokenizer, BPETokenizer) and string is None and "-" not in texts:
+        paths = [Path(text) for text in texts]
+        with stages() as bar:
+            ids = tokenizer.encode_file(paths, arguments.out, allowed_special=allowed, progress=bar)
+    else:
+        rows = [_encode(tokenizer, string, None, allowed)] if string is not None else []
+        rows += [_encode(tokenizer, text, text, allowed) for text in texts]
+        ids = np.concatenate(rows)
+        with replacing(arguments.out) as place, open(place, "wb") as file:
+            np.save(file, ids)
+    print(f"{len(ids):,} ids, written to {arguments.out}")
+    return 0
+
+
+def _allowed(tokenizer: CharTokenizer | BPETokenizer, names: list[str]) -> Any:
+    from scratchgrad.tokenizer import BPETokenizer
+
+    known = tokenizer.special_tokens if isinstance(tokenizer, BPETokenizer) else {}
+    if "all" in names:
+        return "all"
+    for name in names:
+        if name not in known:
+            there = f"the tokenizer has {', '.join(known)}" if known else "the tokenizer has none"
+            raise no_such("special token", name, known, there)
+    return set(names)
+
+
+def _encode(
+    tokenizer: CharTokenizer | BPETokenizer, text: str, source: str | None, allowed: Any
+) -> NDArray[Any]:
+    """Encode a text, or, where it is the name of a source, what that holds."""
+    from scratchgrad.tokenizer import BPETokenizer
+
+    content: str | bytes = text
+    if source is not None:
+        content = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+    if isinstance(tokenizer, BPETokenizer):
+        if isinstance(content, str):
+            # Python hides bytes of the command line that are not UTF-8 in lone surrogates.
+            with contextlib.suppress(UnicodeEncodeError):
+                content = content.encode("utf-8", "surrogateescape")
+        return tokenizer.encode(content, allowed_special=allowed)
+    if isinstance(content, bytes):
+        try:
+            content = content.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{source} is not UTF-8: byte 0x{content[error.start]:02x} at offset "
+                f"{error.start}; a character tokenizer needs text"
+            ) from None
+    return tokenizer.encode(content)
