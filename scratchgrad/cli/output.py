@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,17 +65,21 @@ def write_output(path: str, content: bytes) -> None:
 def replacing(path: str) -> Iterator[Path]:
     """Give a place beside a file for another writer to fill; then put it in the file's place.
 
-    What goes wrong leaves the old file, and nothing beside it.
+    What goes wrong leaves the old file, and nothing beside it. A pipe or a device, which such a
+    writer would replace, receives the bytes instead.
     """
     place = Path(path).resolve()
-    if not _is_kept(place):
-        yield place
-        return
+    kept = _is_kept(place)
+    folder = place.parent if kept else Path(tempfile.gettempdir())
     # The end of the name stays: a writer may go by it.
-    temporary = place.with_name(f".{os.getpid()}-{place.name}")
+    temporary = folder / f".{os.getpid()}-{place.name}"
     try:
         yield temporary
-        os.replace(temporary, place)
+        if kept:
+            os.replace(temporary, place)
+        else:
+            with open(temporary, "rb") as source, open(place, "wb") as target:
+                shutil.copyfileobj(source, target)
     except OSError as error:
         raise OSError(error.errno, error.strerror, path) from error
     finally:

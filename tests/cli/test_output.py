@@ -1,13 +1,14 @@
 """The files that a command writes: refused before the work, whole or untouched after it."""
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from scratchgrad.cli import output
-from scratchgrad.cli.output import check_output, write_output
+from scratchgrad.cli.output import check_output, replacing, write_output
 from scratchgrad.data import files
 from scratchgrad.errors import ConfigError
 from tests.cli.test_commands import refused
@@ -65,3 +66,37 @@ def test_the_old_file_outlives_a_full_disk(tmp_path: Path, monkeypatch: Any) -> 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has a disk that is always full")
 def test_a_write_that_fails_names_the_file(capsys: Any) -> None:
     assert "/dev/full" in refused(capsys, "doctor", "sigmoid", "--json", "/dev/full")
+
+
+def test_another_writer_fills_a_file_whole_or_leaves_it(tmp_path: Path) -> None:
+    path = tmp_path / "old.json"
+    path.write_bytes(b"old")
+
+    def fail() -> None:
+        with replacing(str(path)) as place:
+            place.write_bytes(b"half")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert path.read_bytes() == b"old"
+    with replacing(str(path)) as place:
+        assert place.parent == tmp_path
+        assert place.name.endswith("old.json")
+        place.write_bytes(b"new")
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes with names")
+def test_a_pipe_receives_the_bytes_and_stays_a_pipe(tmp_path: Path) -> None:
+    path, received = tmp_path / "pipe", []
+    os.mkfifo(path)
+    reader = threading.Thread(target=lambda: received.append(path.read_bytes()), daemon=True)
+    reader.start()
+    with replacing(str(path)) as place:
+        place.write_bytes(b"new")
+    reader.join(timeout=10)
+    assert received == [b"new"]
+    assert path.is_fifo()
+    assert not place.exists()
