@@ -86,17 +86,20 @@ def _run(arguments: argparse.Namespace) -> int:
             ids = _encode(tokenizer, string if source is None else source, source, allowed)
             print(len(ids) if arguments.count else " ".join(map(str, ids.tolist())))
         return 0
-    if isinstance(tokenizer, BPETokenizer) and string is None and "-" not in texts:
-        paths = [Path(text) for text in texts]
-        with stages() as bar:
-            ids = tokenizer.encode_file(paths, arguments.out, allowed_special=allowed, progress=bar)
-    else:
-        rows = [_encode(tokenizer, string, None, allowed)] if string is not None else []
-        rows += [_encode(tokenizer, text, text, allowed) for text in texts]
-        ids = np.concatenate(rows)
-        with replacing(arguments.out) as place, open(place, "wb") as file:
-            np.save(file, ids)
-    print(f"{len(ids):,} ids, written to {arguments.out}")
+    with replacing(arguments.out) as place:
+        if isinstance(tokenizer, BPETokenizer) and string is None and "-" not in texts:
+            paths = [Path(text) for text in texts]
+            with stages() as bar:
+                ids = tokenizer.encode_file(paths, place, allowed_special=allowed, progress=bar)
+        else:
+            rows = [_encode(tokenizer, string, None, allowed)] if string is not None else []
+            rows += [_encode(tokenizer, text, text, allowed) for text in texts]
+            ids = np.concatenate(rows)
+            with open(place, "wb") as file:
+                np.save(file, ids)
+        count = len(ids)
+        del ids  # Windows does not move a file that is still mapped
+    print(f"{count:,} ids, written to {arguments.out}")
     return 0
 
 
