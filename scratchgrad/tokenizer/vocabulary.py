@@ -33,7 +33,8 @@ class Vocabulary:
     special_tokens : mapping of str to int
         Tokens that ordinary text never becomes, and their ids.
     counts : array of int64, shape (M,), or None
-        How often each merge applied to the text it was learned from, where that is known.
+        How often the pair occurred in the text when its turn came, where that is known. Pairs that
+        overlap all count: "aaa" has two.
     whole_pieces : bool
         A piece that is a token becomes that token, whatever the merges would make of it:
         tiktoken's rule, and ``ignore_merges`` in tokenizer.json.

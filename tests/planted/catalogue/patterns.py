@@ -64,7 +64,7 @@ BUGS = [
     Bug(
         "a_slice_counted_that_the_last_group_has_not",
         SCAN,
-        was="zip((part[:-1] - part[0])",
+        was="zip((begins - begins[0])",
         becomes="zip((part - part[0])",
         caught_by=TESTS + "test_slices_and_threads_give_the_same_pieces[gpt2]",
         lesson="What an earlier group left behind looks like pieces; it takes more than a group of "
