@@ -1,6 +1,7 @@
 """BPETokenizer as its users meet it: there and back, from any source, and held wrong."""
 
 import threading
+import time
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from scratchgrad.errors import ConfigError, DataError, DtypeError, IdRangeError
 from scratchgrad.kernels.bpe import reference
+from scratchgrad.kernels.jit import COMPILED
 from scratchgrad.tokenizer import CHAT_TOKENS, BPETokenizer
 from scratchgrad.tokenizer.patterns import NAMED
 
@@ -80,6 +82,28 @@ def test_a_text_of_many_blocks_is_the_same_as_its_pieces_one_by_one():
         id_ for piece in regex.findall(NAMED["gpt2"], text) for id_ in known[piece]
     ]
     assert TRAINED.decode(ids) == text
+
+
+@pytest.mark.skipif(not COMPILED, reason="interpreted, a million bytes take minutes")
+@pytest.mark.parametrize("pattern", ["gpt2", "cl100k", "o200k", "none", r"\s+|\S+"])
+@pytest.mark.parametrize("unit", ["a", "ab", " ", "\n", "^", "7", "'", "\u0301", "random"])
+def test_time_is_linear(unit, pattern):
+    """A million times the same; quadratic, eight times the text would take 64 times as long."""
+    letters = np.random.default_rng(7).choice(list("abcdefgh"), 1_000_000)
+    long = "".join(letters.tolist()) if unit == "random" else unit * (1_000_000 // len(unit))
+    tokenizer = BPETokenizer(TRAINED.vocabulary, pattern)
+    tokenizer.encode("a warm start")
+
+    def seconds(text: str) -> float:
+        took = []
+        for _ in range(2):
+            began = time.perf_counter()
+            ids = tokenizer.encode(text)
+            took.append(time.perf_counter() - began)
+        assert tokenizer.decode(ids) == text
+        return min(took)
+
+    assert seconds(long) < 30 * seconds(long[: len(long) // 8])
 
 
 @pytest.mark.parametrize("text", ["", b""])
