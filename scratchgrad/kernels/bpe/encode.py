@@ -344,19 +344,21 @@ class PieceEncoder:
         """
         if len(ends) == 0:
             return np.zeros(0, np.int32)
-        threads = min(get_threads(), 1 + len(ends) // SHARE)
-        parts = np.linspace(0, len(ends), threads + 1).astype(np.int64)
-        longest = int(np.diff(ends, prepend=0).max())
+        size, threads = int(ends[-1]), min(get_threads(), 1 + len(ends) // SHARE)
+        longest = size if size <= SHORT else int(np.diff(ends, prepend=0).max())
         desk = self._take_desk(threads, longest)
-        out, written = np.empty(int(ends[-1]), np.int32), np.zeros(threads, np.int64)
-        arguments = (self._rules, text, eights(text), ends, parts, desk, out, written)
-        each = np.zeros(0, np.int32) if sizes is None else sizes
-        _encode(threads, *arguments, each, work=64 * len(ends))
+        parts = np.array([k * len(ends) // threads for k in range(threads + 1)])
+        out, written = np.empty(size, np.int32), np.empty(threads, np.int64)
+        if sizes is None:
+            sizes = np.empty(0, np.int32)
+        arguments = (self._rules, text, eights(text), ends, parts, desk, out, written, sizes)
+        _encode(threads, *arguments, work=64 * len(ends))
         if longest <= SHORT:  # a desk for a long piece is not kept
             self._idle.append(desk)
-        starts = np.concatenate([[0], ends[parts[1:-1] - 1]])
-        rows = [out[a : a + n] for a, n in zip(starts.tolist(), written.tolist(), strict=True)]
-        return rows[0] if threads == 1 else np.concatenate(rows)
+        if threads == 1:
+            return out[: written[0]]
+        begins = [begin_of(ends, part) for part in parts[:-1]]
+        return np.concatenate([out[i : i + n] for i, n in zip(begins, written, strict=True)])
 
     def _take_desk(self, threads: int, longest: int) -> Desk:
         """One that no other caller works at: several threads may encode at once."""
