@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 
 from scratchgrad.bench import machine
+from scratchgrad.cases.byte_pairs import BYTE_PAIRS
 from scratchgrad.cases.kernels import CASES, ROUNDING, Case, error
-from scratchgrad.kernels import jit, reference
+from scratchgrad.kernels import jit
 
 DTYPES = ("float32", "float64")
+EVERYTHING = [*CASES, *BYTE_PAIRS]
 
 # Five sizes each, which every case reads in its own way: small, single, empty, across blocks.
 EDGES = ([3, 4, 5, 6, 7], [1, 1, 1, 1, 1], [0, 3, 2, 4, 5], [4, 0, 3, 2, 1], [9, 1, 70, 64, 2])
@@ -228,7 +230,7 @@ def check(case: Case, seed: int = 1337) -> Checked:
             for sizes in _all_sizes(rng):
                 args = case.make(rng, dtype, sizes)
                 with np.errstate(all="ignore"):
-                    wanted = case.run(reference, args)
+                    wanted = case.run(case.twin, args)
                 got = case.run(case.module, args)
                 result.cases += 1
                 worst = max(error(g, w) for g, w in zip(got, wanted, strict=True))
@@ -316,7 +318,7 @@ def begin() -> Report:
     return report
 
 
-def examine(report: Report, cases: Iterable[Case] = CASES) -> Iterator[Checked]:
+def examine(report: Report, cases: Iterable[Case] = EVERYTHING) -> Iterator[Checked]:
     """Check kernels one after the other, adding to the report."""
     compiled: list[str] = []
     with jit.on_compile(compiled.append):

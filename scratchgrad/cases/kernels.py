@@ -34,6 +34,7 @@ class Case:
 
     ``slack`` is for one that takes the difference of much larger numbers: rounding is of their
     size. With a single key, attention's dK is a sum of such differences that are 0 but for it.
+    ``twin`` is the module that has the kernel as its formula.
     """
 
     module: Any
@@ -42,6 +43,7 @@ class Case:
     in_place: tuple[int, ...] = ()
     label: str = ""
     slack: int = 1
+    twin: Any = reference
 
     def __str__(self) -> str:
         return self.label or self.name

@@ -81,15 +81,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _cases(names: list[str]) -> list[Any]:
-    from scratchgrad.cases.kernels import CASES
+    from scratchgrad.doctor import EVERYTHING
 
-    known = list(dict.fromkeys(name for case in CASES for name in (str(case), case.name)))
+    known = list(dict.fromkeys(name for case in EVERYTHING for name in (str(case), case.name)))
     for name in names:
         if name not in known and name not in _WITHIN:
             everything = "scratchgrad doctor without a name checks and lists all"
             raise no_such("kernel", name, [*known, *_WITHIN], everything)
     wanted = {_WITHIN.get(name, name) for name in names}
-    return [case for case in CASES if not names or {str(case), case.name} & wanted]
+    return [case for case in EVERYTHING if not names or {str(case), case.name} & wanted]
 
 
 def _surroundings(report: Report) -> str:

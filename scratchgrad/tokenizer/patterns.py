@@ -20,7 +20,7 @@ import regex
 from numpy.typing import NDArray
 
 from scratchgrad.errors import ConfigError
-from scratchgrad.kernels.bpe import scan
+from scratchgrad.kernels.bpe import kinds, scan
 from scratchgrad.kernels.bpe.scan import CL100K, GPT2, O200K, Scanner
 from scratchgrad.kernels.bpe.table import PADDING, padded
 
@@ -69,24 +69,24 @@ _SURROGATES = "surrogatepass"
 
 
 @functools.cache
-def _kinds() -> scan.Kinds:
+def _kinds() -> kinds.Kinds:
     """What `regex` says about every code point; made once a process, in some 50 ms."""
     everything = np.arange(0x110000, dtype="<u4").tobytes().decode("utf-32-le", _SURROGATES)
-    points = np.full(len(everything), scan.SIGN, np.uint8)
+    points = np.full(len(everything), kinds.SIGN, np.uint8)
     for kind, characters in (
-        (scan.NEWLINE, r"[\r\n]+"),
-        (scan.SPACE, r"[^\S\r\n]+"),
-        (scan.UPPER, r"[\p{Lu}\p{Lt}]+"),
-        (scan.LOWER, r"\p{Ll}+"),
-        (scan.OTHER, r"[\p{Lm}\p{Lo}]+"),
-        (scan.MARK, r"\p{M}+"),
-        (scan.NUMBER, r"\p{N}+"),
+        (kinds.NEWLINE, r"[\r\n]+"),
+        (kinds.SPACE, r"[^\S\r\n]+"),
+        (kinds.UPPER, r"[\p{Lu}\p{Lt}]+"),
+        (kinds.LOWER, r"\p{Ll}+"),
+        (kinds.OTHER, r"[\p{Lm}\p{Lo}]+"),
+        (kinds.MARK, r"\p{M}+"),
+        (kinds.NUMBER, r"\p{N}+"),
     ):
         for found in regex.finditer(characters, everything):
             points[found.start() : found.end()] = kind
     ascii = np.zeros(256, np.uint8)
     ascii[:0x80] = points[:0x80]
-    return scan.Kinds(points, ascii)
+    return kinds.Kinds(points, ascii)
 
 
 def to_buffer(text: bytes) -> tuple[NDArray[np.uint8], int]:

@@ -68,7 +68,8 @@ def test_without_names_every_kernel_is_checked(capsys: Any, monkeypatch: Any) ->
         doctor, "check", lambda case: seen.append(case) or doctor.Checked(str(case))
     )
     report(capsys)
-    assert seen == CASES
+    assert seen == doctor.EVERYTHING
+    assert len(seen) == len(CASES) + 2  # and the kernels of byte pairs
 
 
 # ------------------------------------------------------------------------------ planted faults
@@ -140,7 +141,7 @@ def test_bits_that_depend_on_threads_are_caught(capsys: Any, monkeypatch: Any) -
     assert get_threads() == before
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", doctor.EVERYTHING, ids=str)
 def test_the_bits_are_compared_where_the_work_is_shared(case: Any) -> None:
     def run(sizes: list[int]) -> Any:
         args = case.make(np.random.default_rng(1337), "float32", sizes)
@@ -225,7 +226,7 @@ def test_without_the_compiler(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
     assert "compiler: off" in result.stdout
     assert "unset NUMBA_DISABLE_JIT" in result.stdout
-    assert f"{len(CASES)} of {len(CASES)} kernels" in result.stdout
+    assert f"{len(doctor.EVERYTHING)} of {len(doctor.EVERYTHING)} kernels" in result.stdout
     assert list(tmp_path.iterdir()) == []
 
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from scratchgrad.kernels.bpe.cache import CACHE_LINES, recall, remember
 from scratchgrad.kernels.bpe.count import begin_of
 from scratchgrad.kernels.bpe.pairs import ONE, RIGHT_HALF, SIDE, find_pair, pair_key
 from scratchgrad.kernels.bpe.table import (
@@ -28,14 +29,13 @@ from scratchgrad.kernels.bpe.table import (
     key,
     make_table,
     mix,
+    padded,
 )
 from scratchgrad.kernels.jit import EXACT, device, get_threads, kernel, routine
 
 SHORT = 64  # bytes; above it a heap is used
 SHARE = 1 << 14  # pieces for which another thread is worth it
 
-# A line of the cache: the piece, its length, how many ids, and the ids, two to a number.
-CACHE_LINES, CACHE_IDS, IDS = 1 << 13, 8, 4
 NOTHING = np.uint64(2**64 - 1)  # the rank of neighbours that do not merge
 
 
@@ -185,30 +185,6 @@ def merge_long(pairs, out, to, count, values, after, before, heap):
         kept += 1
         left = np.int64(after[left])
     return kept
-
-
-@device
-def recall(line, first, second, length, out, to):
-    """Copy the ids of a piece from its line in the cache. Returns how many; 0 if it has none."""
-    if line[0] != first or line[1] != second or line[2] != np.uint64(length):
-        return 0
-    count = np.int64(line[3])
-    for i in range(count):
-        out[to + i] = np.int32(line[IDS + (i >> 1)] >> (SIDE if i & 1 else ZERO) & RIGHT_HALF)
-    return count
-
-
-@device
-def remember(line, first, second, length, out, to, count):
-    """Put a piece and its ids into a line, whatever was there."""
-    if count > CACHE_IDS:
-        return
-    line[0], line[1], line[2], line[3] = first, second, np.uint64(length), np.uint64(count)
-    for i in range(0, count, 2):
-        pair = np.uint64(out[to + i])
-        if i + 1 < count:
-            pair |= np.uint64(out[to + i + 1]) << SIDE
-        line[IDS + (i >> 1)] = pair
 
 
 @kernel(fastmath=EXACT)
@@ -379,6 +355,25 @@ class PieceEncoder:
             np.empty((threads, wide), np.int32),
             np.empty((threads, 2 * wide), np.uint64),
         )
+
+
+def encode_pieces(
+    text: NDArray[np.uint8], ends: NDArray[np.int64], merges: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    """Encode pieces that lie end to end by merges, shape (M, 2), that make the ids from 256 on."""
+    number = len(merges)
+    tokens = [bytes([byte]) for byte in range(256)]
+    for left, right in merges.tolist():
+        tokens.append(tokens[left] + tokens[right])
+    results = np.arange(256, 256 + number)
+    rows = np.column_stack([merges, results, np.arange(number)]).astype(np.int32)
+    return PieceEncoder(
+        padded(b"".join(tokens)),
+        np.cumsum([len(token) for token in tokens], dtype=np.int64),
+        np.arange(len(tokens)),
+        rows,
+        np.arange(256, dtype=np.int32),
+    ).encode(text, ends)
 
 
 def _is_one_character(

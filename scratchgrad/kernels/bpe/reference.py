@@ -8,6 +8,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
+import numpy as np
+from numpy.typing import NDArray
+
 Pair = tuple[int, int]
 
 
@@ -87,3 +90,27 @@ def encode(
             return ids
         _, result, pair = min(found)
         ids = join(ids, pair, result)
+
+
+# -- the same on arrays, as the kernels have it -------------------------------------------------
+
+
+def learn_merges(
+    text: NDArray[np.uint8], ends: NDArray[np.int64], size: int
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """As `scratchgrad.kernels.bpe.train.learn_merges`."""
+    _, merges, counts = train(Counter(_pieces(text, ends)), size)
+    return np.array(merges, np.int32).reshape(-1, 2), np.array(counts, np.int64)
+
+
+def encode_pieces(
+    text: NDArray[np.uint8], ends: NDArray[np.int64], merges: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    """As `scratchgrad.kernels.bpe.encode.encode_pieces`."""
+    ranks = {(left, right): (k, 256 + k) for k, (left, right) in enumerate(merges.tolist())}
+    ids = [id_ for piece in _pieces(text, ends) for id_ in encode(piece, ranks, range(256))]
+    return np.array(ids, np.int32)
+
+
+def _pieces(text: NDArray[np.uint8], ends: NDArray[np.int64]) -> list[bytes]:
+    return [text[begin:end].tobytes() for begin, end in pairwise([0, *ends.tolist()])]

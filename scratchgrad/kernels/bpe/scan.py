@@ -6,10 +6,8 @@ the next character or two say which alternative will match. Each function below 
 alternatives of its expression in comments beside the lines that do them. The order matters: the
 first alternative that matches is taken, not the longest.
 
-What the expressions ask about a character is its *kind*, one bit of the eight below, so that a set
-of characters is a sum of kinds: ``\s`` is WHITE, ``[^\s\p{L}\p{N}]`` is MARK | SIGN. A table has
-the kind of every code point, and a small one that of every byte below 0x80; in English, the large
-one is hardly touched.
+What the expressions ask about a character is its *kind* (`kinds`): ``\s`` is WHITE,
+``[^\s\p{L}\p{N}]`` is MARK | SIGN.
 
 The text is UTF-8 in a buffer that has PADDING zero bytes after its end. A byte that is no part of
 well-formed UTF-8 is a character of its own, a SIGN; the three bytes that a lone surrogate would
@@ -25,27 +23,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchgrad.errors import ShapeError
+from scratchgrad.kernels.bpe.kinds import (
+    LETTER,
+    LOWER,
+    MARK,
+    NEWLINE,
+    NUMBER,
+    OTHER,
+    SIGN,
+    UPPER,
+    WHITE,
+    WORD,
+    Bytes,
+    Kinds,
+    character,
+    run,
+)
 from scratchgrad.kernels.bpe.table import PADDING
 from scratchgrad.kernels.jit import device, kernel, routine
 
-Bytes = NDArray[np.uint8]
-
 SLICE = 1 << 15  # bytes that one thread scans at a time, about
 GROUP = 32  # slices between which the threads may choose
-
-# The kinds of characters; each has exactly one.
-NEWLINE = 1  # \r and \n
-SPACE = 2  # the rest of \s
-UPPER = 4  # \p{Lu} and \p{Lt}: capital letters, and the like of U+01C5 (capital D, small z)
-LOWER = 8  # \p{Ll}
-OTHER = 16  # \p{Lm} and \p{Lo}: letters of a script that knows no capitals, and modifiers
-MARK = 32  # \p{M}: an accent, say, that belongs to the character before it
-NUMBER = 64  # \p{N}
-SIGN = 128  # all others: punctuation, symbols, controls, what is unassigned, what is not UTF-8
-
-WHITE = NEWLINE | SPACE  # \s
-LETTER = UPPER | LOWER | OTHER  # \p{L}
-WORD = LETTER | NUMBER
 
 GPT2, CL100K, O200K = range(3)
 
@@ -69,59 +67,6 @@ class Scanner(NamedTuple):
     family: int
     digits: int
     whole_end: bool
-
-
-class Kinds(NamedTuple):
-    """The kind of every code point, shape (0x110000,), and of every byte below 0x80.
-
-    ``bytes``, shape (256,), is 0 for the other bytes: the kind depends on those that follow.
-    """
-
-    points: Bytes
-    bytes: Bytes
-
-
-# -- characters --------------------------------------------------------------------------------
-
-
-@routine(counted=False)
-def _beyond_ascii(text, i, points):
-    """The kind of the character that begins with the byte at i, 0x80 or above, and its length."""
-    first, second, third = int(text[i]), int(text[i + 1]) ^ 0x80, int(text[i + 2]) ^ 0x80
-    # the bytes that continue a character are 0x80 … 0xBF: 0 … 0x3F now
-    if second < 0x40:
-        if 0xC2 <= first < 0xE0:
-            return int(points[(first & 0x1F) << 6 | second]), 2
-        if 0xE0 <= first < 0xF0 and third < 0x40:
-            point = (first & 0x0F) << 12 | second << 6 | third
-            if point >= 0x800:  # else it should have been two bytes; U+D800 … U+DFFF are signs
-                return int(points[point]), 3
-        fourth = int(text[i + 3]) ^ 0x80
-        if 0xF0 <= first < 0xF5 and third < 0x40 and fourth < 0x40:
-            point = (first & 0x07) << 18 | second << 12 | third << 6 | fourth
-            if 0x10000 <= point < 0x110000:
-                return int(points[point]), 4
-    return SIGN, 1
-
-
-@device(counted=False)
-def _character(text, i, points, ascii):
-    """The kind and the length of the character at i. After the end of the text it is a SIGN."""
-    kind = int(ascii[text[i]])
-    if kind:
-        return kind, 1
-    return _beyond_ascii(text, i, points)
-
-
-@device(counted=False)
-def _run(text, i, stop, kinds, points, ascii):
-    """The end of the run of characters of these kinds that begins at i."""
-    while i < stop:
-        kind, length = _character(text, i, points, ascii)
-        if not kind & kinds:
-            break
-        i += length
-    return i
 
 
 # -- what the expressions share ----------------------------------------------------------------
@@ -151,7 +96,7 @@ def _contraction(text, i, any_case):
 def _digits(text, i, stop, most, points, ascii):
     r"""The end of ``\p{N}{1,most}``; there is a number at i."""
     for _ in range(most):
-        kind, length = _character(text, i, points, ascii)
+        kind, length = character(text, i, points, ascii)
         if i >= stop or kind != NUMBER:
             break
         i += length
@@ -176,7 +121,7 @@ def _white(text, i, stop, whole_end, points, ascii):
     r"""``\s++$|\s*[\r\n]|\s+(?!\S)|\s``, the first of them only if whole_end."""
     end, after_newline = i, 0
     while end < stop:
-        kind, length = _character(text, end, points, ascii)
+        kind, length = character(text, end, points, ascii)
         if not kind & WHITE:
             break
         end += length
@@ -201,7 +146,7 @@ def _gpt2(text, i, stop, points, ascii):
         return i + length
     # ` ?`, at the beginning of each of the next three
     j = i + (text[i] == BLANK)
-    kind, length = _character(text, j, points, ascii)
+    kind, length = character(text, j, points, ascii)
     if j < stop and not kind & WHITE:
         if kind & LETTER:  # \p{L}++
             kinds = LETTER
@@ -209,9 +154,9 @@ def _gpt2(text, i, stop, points, ascii):
             kinds = NUMBER
         else:  # [^\s\p{L}\p{N}]++
             kinds = MARK | SIGN
-        return _run(text, j + length, stop, kinds, points, ascii)
+        return run(text, j + length, stop, kinds, points, ascii)
     # \s++$|\s+(?!\S)|\s
-    return _all_but_the_last(text, i, _run(text, i, stop, WHITE, points, ascii), stop)
+    return _all_but_the_last(text, i, run(text, i, stop, WHITE, points, ascii), stop)
 
 
 @device(counted=False)
@@ -222,17 +167,17 @@ def _cl100k(text, i, stop, digits, whole_end, points, ascii):
     if length:
         return i + length
     # [^\r\n\p{L}\p{N}]?+\p{L}++
-    kind, length = _character(text, i, points, ascii)
+    kind, length = character(text, i, points, ascii)
     j = i if kind & LETTER else i + length
-    after, length = _character(text, j, points, ascii)
+    after, length = character(text, j, points, ascii)
     if after & LETTER and not kind & (NEWLINE | NUMBER):
-        return _run(text, j + length, stop, LETTER, points, ascii)
+        return run(text, j + length, stop, LETTER, points, ascii)
     # \p{N}{1,3}+
     if kind == NUMBER:
         return _digits(text, i, stop, digits, points, ascii)
     #  ?[^\s\p{L}\p{N}]++[\r\n]*+
     j = i + (text[i] == BLANK)
-    end = _run(text, j, stop, MARK | SIGN, points, ascii)
+    end = run(text, j, stop, MARK | SIGN, points, ascii)
     if end > j:
         while text[end] == LF or text[end] == CR:
             end += 1
@@ -249,7 +194,7 @@ def _o200k_word(text, i, stop, points, ascii):
     have ``\p{Lm}\p{Lo}\p{M}`` in common, they are ``[^\r\n\p{L}\p{N}]?U*L+`` and
     ``[^\r\n\p{L}\p{N}]?U+L*``.
     """
-    kind, length = _character(text, i, points, ascii)
+    kind, length = character(text, i, points, ascii)
     if kind & (NEWLINE | NUMBER):
         return i
     # [^\r\n\p{L}\p{N}]?
@@ -257,10 +202,10 @@ def _o200k_word(text, i, stop, points, ascii):
     # U*, as far as it goes; and the end of the last character on the way that could be an L
     end, common = j, 0
     while end < stop:
-        after, length = _character(text, end, points, ascii)
+        after, length = character(text, end, points, ascii)
         if not after & (UPPER | OTHER | MARK):
             if after == LOWER:  # L+
-                return _run(text, end + length, stop, LOWER | OTHER | MARK, points, ascii)
+                return run(text, end + length, stop, LOWER | OTHER | MARK, points, ascii)
             break
         end += length
         if after != UPPER:
@@ -284,12 +229,12 @@ def _o200k(text, i, stop, digits, whole_end, points, ascii):
         # (?i:'s|'t|'re|'ve|'m|'ll|'d)?
         return end + _contraction(text, end, True)
     # \p{N}{1,3}
-    kind, _ = _character(text, i, points, ascii)
+    kind, _ = character(text, i, points, ascii)
     if kind == NUMBER:
         return _digits(text, i, stop, digits, points, ascii)
     #  ?[^\s\p{L}\p{N}]+[\r\n/]*
     j = i + (text[i] == BLANK)
-    end = _run(text, j, stop, MARK | SIGN, points, ascii)
+    end = run(text, j, stop, MARK | SIGN, points, ascii)
     if end > j:
         while text[end] == LF or text[end] == CR or text[end] == SLASH:
             end += 1
@@ -334,7 +279,7 @@ def _cut(start, stop, text, limits, points, ascii, cuts):
             before = i - 1
             while before > 0 and before > i - 4 and text[before] & 0xC0 == 0x80:
                 before -= 1
-            kind, length = _character(text, before, points, ascii)
+            kind, length = character(text, before, points, ascii)
             if kind & WORD and before + length == i:
                 cuts[unit] = i
                 break

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from scratchgrad.kernels.bpe.count import PieceCounts
 from scratchgrad.kernels.bpe.pairs import (
     GOING_ON,
     HEAP,
@@ -342,6 +343,23 @@ class MergeTrainer:
 def _beside(size: int) -> Beside:
     weight, number, cursor = np.zeros((3, size), np.int64)
     return Beside(weight, number, cursor, np.zeros(size, np.int32))
+
+
+def learn_merges(
+    text: NDArray[np.uint8], ends: NDArray[np.int64], size: int
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Count pieces that lie end to end, and learn merges from them, up to ``size`` tokens.
+
+    Returns
+    -------
+    merges, counts
+        As `MergeTrainer.merges` and `MergeTrainer.counts` give them.
+    """
+    pieces = PieceCounts()
+    pieces.add(text, ends)
+    trainer = MergeTrainer(*pieces.pieces(), size)
+    trainer.learn(size)
+    return trainer.merges(), trainer.counts()
 
 
 def _slots_for(pairs: int) -> int:

@@ -2,7 +2,7 @@
 
 from tests.planted.bug import Bug
 
-SCAN = "kernels/bpe/scan.py"
+KINDS, SCAN = "kernels/bpe/kinds.py", "kernels/bpe/scan.py"
 CALLS = "tokenizer/patterns.py"
 TESTS = "tests/tokenizer/test_patterns.py::"
 
@@ -46,7 +46,7 @@ BUGS = [
     ),
     Bug(
         "a_character_in_more_bytes_than_it_needs",
-        SCAN,
+        KINDS,
         was="if point >= 0x800:",
         becomes="if point >= 0:",
         caught_by=TESTS + "test_where_characters_begin_and_end",
