@@ -69,6 +69,26 @@ def test_a_token_that_no_merge_reaches_is_taken_only_where_that_is_the_rule():
     assert whole.encode(text, ends).tolist() == [257, 256]
 
 
+@pytest.mark.parametrize("length", [2, 7, 8, 9, INLINE, INLINE + 1, 23, 24, 25, 40])
+def test_whole_tokens_of_any_length_are_found_and_what_is_like_them_is_not(length):
+    base = bytes(range(100, 100 + length))
+    others = [base[:i] + bytes([base[i] ^ 128]) + base[i + 1 :] for i in range(length)]
+    tokens = [bytes([i]) for i in range(256)] + [b"first", base, b"last"]
+    rules = encoder(tokens, [], whole_pieces=True)
+    for piece in (base + b"x", *others):
+        assert rules.encode(*joined([base, piece])).tolist() == [257, *piece]
+
+
+def test_pieces_that_differ_in_zero_bytes_only_are_told_apart_in_the_cache():
+    tokens = [bytes([i]) for i in range(256)] + [bytes(2), bytes(4)]
+    merges = [(0, 0), (256, 256)]
+    ranks = {pair: (k, 256 + k) for k, pair in enumerate(merges)}
+    # each group of 15 differs in nothing but the length, and some of them share a line
+    pieces = [bytes([first]) + bytes(n) for first in range(1, 256) for n in range(1, INLINE)]
+    wanted = [id_ for piece in pieces for id_ in bpe.encode(piece, ranks, range(256))]
+    assert encoder(tokens, merges).encode(*joined(pieces)).tolist() == wanted
+
+
 def test_equal_ranks_go_from_left_to_right():
     tokens = [bytes([i]) for i in range(256)] + [b"aa", b"aaa"]
     text, ends = joined(tokens)

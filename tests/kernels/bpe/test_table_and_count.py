@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scratchgrad.kernels.bpe.count import PieceCounts
-from scratchgrad.kernels.bpe.table import INLINE, PADDING, eights, make_table, padded
+from scratchgrad.kernels.bpe.table import (
+    INLINE,
+    MIX_FIRST,
+    MIX_LENGTH,
+    MIX_SECOND,
+    PADDING,
+    eights,
+    key,
+    make_table,
+    padded,
+)
 from scratchgrad.kernels.threads import get_threads, set_threads
 from tests.kernels.bpe.pieces import joined, split
 
@@ -50,6 +60,46 @@ def test_a_zero_byte_is_not_padding():
         b"a" + bytes(20): 1,
         b"a" + bytes(21): 1,
     }
+
+
+def test_zero_bytes_at_the_end_count_wherever_a_piece_lies():
+    # each group of 16 differs in nothing but the length, and some of them meet in the table
+    pieces = [bytes([first]) + bytes(zeros) for first in range(1, 256) for zeros in range(16)]
+    assert count([pieces]) == dict.fromkeys(pieces, 1)
+
+
+def test_pieces_of_the_same_hash_are_told_apart():
+    base = b"a piece of 24 bytes it is"[:24]
+    others = [of_the_same_hash(base, place, bytes([k]) * 8) for place in (0, 1) for k in range(99)]
+    text, ends = joined([base, *others])
+    words = eights(text)
+    with np.errstate(over="ignore"):  # where nothing is compiled
+        hashes = {int(key(words, int(end) - 24, 24)[0]) for end in ends}
+    assert len(hashes) == 1
+    assert count([[base, *others, base]]) == {base: 2, **dict.fromkeys(others, 1)}
+
+
+def of_the_same_hash(base: bytes, place: int, new: bytes) -> bytes:
+    """Another of 24 bytes: eight of the first 16 are new, and the next eight make up for it."""
+
+    def word(piece: bytes, i: int) -> int:
+        return int.from_bytes(piece[8 * i : 8 * i + 8], "little")
+
+    def before_adding(bits: int) -> int:
+        bits = (bits ^ (24 * int(MIX_LENGTH))) % 2**64 * int(MIX_FIRST) % 2**64
+        return bits ^ (bits >> 32)
+
+    def mixed(bits: int, added: int) -> int:
+        bits = (before_adding(bits) + added) % 2**64 * int(MIX_SECOND) % 2**64
+        return bits ^ (bits >> 29)
+
+    other = base[: 8 * place] + new + base[8 * place + 8 :]
+    old_bits = new_bits = 0
+    for i in range(place + 1):
+        old_bits, new_bits = mixed(old_bits, word(base, i)), mixed(new_bits, word(other, i))
+    wanted = before_adding(old_bits) - before_adding(new_bits) + word(base, place + 1)
+    after = (wanted % 2**64).to_bytes(8, "little")
+    return other[: 8 * place + 8] + after + base[8 * place + 16 :]
 
 
 def test_the_table_grows_for_many_pieces_and_for_long_ones():
