@@ -61,9 +61,7 @@ class TextEncoder:
         """Yield the ids of each text, special tokens taken as ordinary text."""
         for group in groups(texts):
             if isinstance(group, list):
-                yield from self._many(
-                    [b" " + text if self._prefix_space and text else text for text in group]
-                )
+                yield from self._many(group)
             else:
                 yield np.concatenate(list(self.parts(group, ())))
 
