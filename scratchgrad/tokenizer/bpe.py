@@ -1,7 +1,7 @@
 """Byte-pair encoding on bytes: any text becomes ids, and the ids become the same bytes again.
 
 Training learns which neighbours to merge (`train`), encoding merges them (`encode`), decoding puts
-the bytes of the tokens together. docs/tokenizer.md derives it by hand; what happens to the bytes
+the bytes of the tokens together. docs/bpe.md derives it by hand; what happens to the bytes
 is in `scratchgrad.kernels.bpe`.
 """
 
@@ -270,6 +270,12 @@ class BPETokenizer:
         -------
         array
             The ids, memory-mapped, not to be written to.
+
+        Raises
+        ------
+        DataError
+            A file cannot be read, or has a disallowed special token; ``out`` cannot be written, or
+            is one of the files. What was at ``out`` before is still there then.
         """
         if separator is not None and separator not in self._special.ids:
             raise ConfigError(
@@ -278,11 +284,12 @@ class BPETokenizer:
             )
         if isinstance(paths, str | os.PathLike):
             paths = [paths]
-        files = [Path(path) for path in paths]
+        # all of them now, for the file that is written may lie among them
+        files = [file for path in paths for file in files_in(Path(path))]
         report = progress or (lambda stage, done, total: None)
         total, done = total_bytes(files), 0
-        with IdWriter(out, self._dtype) as writer:
-            for file in (file for path in files for file in files_in(path)):
+        with IdWriter(out, self._dtype, files) as writer:
+            for file in files:
                 with mapped(file) as text:
                     self._special.check(text, allowed_special, disallowed_special, str(file))
                     for ids in self._encoder.parts(text, allowed_special):

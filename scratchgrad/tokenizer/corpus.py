@@ -53,11 +53,14 @@ def to_bytes(text: str | bytes | bytearray | memoryview) -> bytes | bytearray | 
 def documents(source: Source) -> Iterator[Document]:
     """The documents of a source, in order; a folder's files by name, hidden ones left out.
 
+    Links to files are followed, links to folders are not: they may lead round in a circle.
+
     Raises
     ------
     DataError
-        There is no such file, a folder without files, something that is none of these, or a short
-        str that is the name of a file: then Path was probably forgotten.
+        There is no such file, a folder without files, a pipe or a device, which may never end,
+        something that is none of these, or a short str that is the name of a file: then Path was
+        probably forgotten.
     """
     if isinstance(source, str):
         if len(source) <= _NAME_LENGTH and "\n" not in source and _is_file(source):
@@ -90,10 +93,7 @@ def total_bytes(source: Source) -> int | None:
         source = [source]
     if not isinstance(source, list | tuple):
         return None
-    return sum(
-        document.stat().st_size if isinstance(document, Path) else len(document)
-        for document in documents(source)
-    )
+    return sum(_size(document) for document in documents(source))
 
 
 def groups(source: Iterable[Document]) -> Iterator[list[bytes] | Document]:
@@ -101,8 +101,7 @@ def groups(source: Iterable[Document]) -> Iterator[list[bytes] | Document]:
     small: list[bytes] = []
     held = 0
     for document in source:
-        size = document.stat().st_size if isinstance(document, Path) else len(document)
-        if size >= SMALL:
+        if _size(document) >= SMALL:
             if small:
                 yield small
             small, held = [], 0
@@ -143,6 +142,16 @@ def blocks(document: Document, pattern: Pattern, size: int = BLOCK) -> Iterator[
                 text[:stop] = rest
 
 
+def _size(document: Document) -> int:
+    """How long a document is: bytes, but of a str the characters."""
+    if not isinstance(document, Path):
+        return len(document)
+    try:
+        return document.stat().st_size
+    except OSError as error:
+        raise DataError(f"cannot read {document}: {error.strerror or error}") from None
+
+
 def _chunks(document: Document, size: int) -> Iterator[bytes | bytearray | memoryview]:
     """The bytes of a document, ``size`` or so at a time."""
     if isinstance(document, Path):
@@ -172,11 +181,11 @@ def files_in(path: Path) -> Iterator[Path]:
         if not path.exists():
             raise DataError(f"no such file or folder: {path}; check the spelling and the folder")
         if not path.is_dir():
-            yield path
+            yield _regular(path)
             return
         found = sorted(
             Path(folder) / name
-            for folder, _, names in os.walk(path)
+            for folder, _, names in os.walk(path, onerror=_fail)
             for name in names
             if not any(
                 part.startswith(".") for part in (Path(folder) / name).relative_to(path).parts
@@ -186,7 +195,19 @@ def files_in(path: Path) -> Iterator[Path]:
         raise DataError(f"cannot read {path}: {error}") from None
     if not found:
         raise DataError(f"{path} is a folder without files; expected some with text in them")
-    yield from found
+    yield from map(_regular, found)
+
+
+def _fail(error: OSError) -> None:
+    raise error  # os.walk would pass over a folder that it may not read
+
+
+def _regular(path: Path) -> Path:
+    if not path.is_file():
+        raise DataError(
+            f"{path} is neither a file nor a folder; of a pipe or a device give the bytes"
+        )
+    return path
 
 
 def _is_file(name: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,21 +25,50 @@ class IdWriter:
     path : path
     dtype : dtype
         Of the ids in the file.
+    sources : iterable of paths
+        What the ids are made from: none of them may be the file, or be written over.
+
+    Raises
+    ------
+    DataError
+        It cannot be written there; or, later, no more can be: the disk is full.
     """
 
-    def __init__(self, path: str | os.PathLike[str], dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        dtype: np.dtype[Any],
+        sources: Iterable[Path] = (),
+    ) -> None:
         self._path, self._dtype, self._count = Path(path), dtype, 0
+        if self._path.exists() and not self._path.is_file():
+            raise DataError(f"cannot write {path}: it is there, and is no file")
         self._temporary = self._path.with_name(self._path.name + TEMPORARY_SUFFIX)
+        for written in (self._path, self._temporary):
+            if written.exists() and any(os.path.samefile(written, each) for each in sources):
+                raise DataError(
+                    f"cannot write {path}: {written} is one of the files to be read; "
+                    f"write to another folder"
+                )
 
     def __enter__(self) -> IdWriter:
-        self._file = open(self._temporary, "wb")
-        self._write_header()
+        with self._told():
+            self._file = open(self._temporary, "wb")
+            self._write_header()
         return self
 
     def write(self, ids: NDArray[Any]) -> None:
         """Append ids."""
-        ids.astype(self._dtype).tofile(self._file)
+        with self._told():
+            self._file.write(ids.astype(self._dtype).data)
         self._count += len(ids)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise DataError(f"cannot write {self._path}: {error.strerror or error}") from None
 
     def _write_header(self) -> None:
         # NumPy leaves room in a header for the length to grow, so it can be written over
@@ -51,16 +80,17 @@ class IdWriter:
     ) -> None:
         try:
             if kind is None:
-                self._file.seek(0)
-                self._write_header()
-                self._file.flush()
-                os.fsync(self._file.fileno())
+                with self._told():
+                    self._file.seek(0)
+                    self._write_header()
+                    self._file.flush()
+                    os.fsync(self._file.fileno())
+                    self._file.close()
+                    os.replace(self._temporary, self._path)
         finally:
-            self._file.close()
-        if kind is None:
-            os.replace(self._temporary, self._path)
-        else:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # of which there has been one already
+                self._file.close()
+            with contextlib.suppress(OSError):  # it has another name by now, if all went well
                 self._temporary.unlink()
 
 
@@ -85,4 +115,6 @@ def mapped(path: Path) -> Iterator[Any]:
         yield text
     finally:
         if not isinstance(text, bytes):
-            text.close()
+            # what is underway in an error's traceback may hold a part; the map goes with it
+            with contextlib.suppress(BufferError):
+                text.close()

@@ -57,15 +57,18 @@ class SpecialTokens:
             )
 
     def split(self, text: Any, allowed: Names) -> Iterator[Any]:
-        """Yield the ordinary stretches of a text, and the ids of the allowed tokens in it."""
-        at = 0
+        """Yield the ordinary stretches of a text, and the ids of the allowed tokens in it.
+
+        A stretch of a str is a str; one of bytes, or of a file in memory, is a view of it.
+        """
+        at, whole = 0, text if isinstance(text, str) else memoryview(text)
         for name, begin, end in self._find(text, self._chosen(allowed, "allowed_special")):
             if begin > at:
-                yield text[at:begin]
+                yield whole[at:begin]
             yield self.ids[name]
             at = end
         if at < len(text):
-            yield text[at:] if at else text
+            yield whole[at:] if at else text
 
     def _chosen(self, names: Names, argument: str) -> set[str]:
         if names == "all":
