@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scratchgrad.errors import ConfigError, DataError
 from scratchgrad.kernels.bpe.count import PieceCounts
 from scratchgrad.kernels.bpe.table import PADDING, padded
-from scratchgrad.kernels.bpe.train import MergeTrainer
+from scratchgrad.kernels.bpe.train import MOST, MergeTrainer
 from scratchgrad.tokenizer.corpus import Source, blocks, documents, groups, to_bytes, total_bytes
 from scratchgrad.tokenizer.patterns import Pattern
 from scratchgrad.tokenizer.vocabulary import Vocabulary
@@ -45,12 +45,17 @@ def learn_vocabulary(
         raise ConfigError(f"tie_break: expected smallest or greatest; got {tie_break!r}")
     report = progress or (lambda stage, done, total: None)
     text, ends, counts = _count(source, pattern, report)
+    if (size := len(text) - PADDING) + len(ends) > MOST:
+        raise DataError(
+            f"BPETokenizer.train: the distinct pieces are {size} bytes long, and at most "
+            f"{MOST} can be held; a pattern that cuts the text into words has fewer"
+        )
     trainer = MergeTrainer(
         text,
         ends,
         counts,
         vocab_size - len(special_tokens),
-        least=min_frequency,
+        least=min(min_frequency, 2**63 - 1),
         greatest=tie_break == "greatest",
     )
     learned, wanted = 0, vocab_size - lowest

@@ -168,6 +168,23 @@ def test_what_is_raised_in_the_middle_comes_out_and_changes_nothing(tmp_path):
     assert names(tmp_path) == ["text"]
 
 
+# -- how large it may be -----------------------------------------------------------------------
+
+
+def test_claims_that_no_text_can_meet():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # fewer merges than asked for
+        assert BPETokenizer().train("abc abc", 10**30).vocab_size == 259
+        assert BPETokenizer().train("abc abc", 300, min_frequency=10**30).vocab_size == 256
+
+
+def test_distinct_pieces_of_more_than_an_int32_are_refused(monkeypatch):
+    monkeypatch.setattr("scratchgrad.tokenizer.training.MOST", 20)
+    with pytest.raises(DataError, match="the distinct pieces are 21 bytes long"):
+        BPETokenizer(pattern="none").train("x" * 21, 257)
+    BPETokenizer().train("ab " * 100, 257)
+
+
 # -- a space before the text -------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ Pairs with c arise in this one merge and never again, so a list of positions is 
 and a count only falls afterwards. Both may be left as they are until somebody looks: a position
 where the pair no longer stands is passed over, a heap entry whose count has fallen sinks to its
 place when it comes to the top. (That no later merge makes the bytes of c once more is a theorem:
-docs/tokenizer.md proves it.)
+docs/bpe.md proves it.)
 
 In memory the distinct pieces lie end to end with a separator before and after each, a number for
 every byte. A token stands where its first byte was; where its last byte was (if that is another)
@@ -52,6 +52,7 @@ from scratchgrad.kernels.jit import EXACT, device, kernel
 
 BYTES = 256
 SEPARATOR = np.int32(2**31 - 1)
+MOST = 2**31 - 1024  # bytes and pieces: a position is an int32
 
 BYTE, BYTE_BITS = np.uint64(255), np.uint64(8)
 
