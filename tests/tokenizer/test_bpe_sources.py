@@ -87,15 +87,16 @@ def test_the_files_of_a_folder_are_encoded_by_name(tmp_path):
 
 
 def test_ids_are_never_written_over_what_they_are_made_from(tmp_path):
-    (tmp_path / "text").write_text(WORDS)
+    text, path = WORDS * 300, tmp_path / "a text"
+    path.write_text(text)
     with pytest.raises(DataError, match="is one of the files to be read"):
-        TRAINED.encode_file(tmp_path / "text", tmp_path / "text")
-    assert (tmp_path / "text").read_text() == WORDS
+        TRAINED.encode_file(path, path)
+    assert path.read_text() == text
     ids = TRAINED.encode_file(tmp_path, tmp_path / "ids.npy")  # not the one just begun
-    assert ids.tolist() == TRAINED.encode(WORDS).tolist()
+    assert ids.tolist() == TRAINED.encode(text).tolist()
     with pytest.raises(DataError, match=r"ids\.npy is one of the files to be read"):
         TRAINED.encode_file(tmp_path, tmp_path / "ids.npy")
-    assert names(tmp_path) == ["ids.npy", "text"]
+    assert names(tmp_path) == ["a text", "ids.npy"]
 
 
 def test_where_nothing_can_be_written(tmp_path):

@@ -71,6 +71,22 @@ def test_ties_by_the_smallest_ids_or_by_the_greatest_bytes():
     assert bpe.train(pieces, 258, greatest=True)[1] == [(98, 98), (ord("c"), ord("x"))]
 
 
+def test_a_token_that_begins_another_comes_before_it():
+    # xy, then b + xy, then bx, which so has a higher id than bxy, and is smaller all the same
+    pieces = {b"xy": 20, b"bxy": 9, b"bx": 6, b"bxyc": 3, b"bxc": 3}
+    wanted = bpe.train(pieces, 260, greatest=True)
+    assert wanted[0][256:] == [b"xy", b"bxy", b"bx", b"bxyc"]
+    assert learn(pieces, 260, greatest=True) == wanted
+
+
+def test_long_tokens_tie_by_their_last_bytes():
+    one, two = b"as long as this, 1", b"as long as this, 2"
+    pieces = {one: 5, two: 5, one + b"x": 2, two + b"x": 2, one + b"\x7f": 2, one + b"\x80": 2}
+    for greatest in (False, True):
+        wanted = bpe.train(pieces, 320, greatest=greatest)
+        assert learn(pieces, 320, greatest=greatest) == wanted
+
+
 def test_a_large_corpus_makes_the_tables_grow():
     rng = np.random.default_rng(0)
     letters = rng.integers(0, 256, 300_000, dtype=np.uint8)  # nearly every pair of bytes

@@ -14,6 +14,7 @@ from tests.planted.catalogue import (
     patterns,
     reduction,
     shape,
+    tokenizer,
     training,
 )
 
@@ -30,5 +31,6 @@ CATALOGUE: list[Bug] = [
     *training.BUGS,
     *formats.BUGS,
     *patterns.BUGS,
+    *tokenizer.BUGS,
     *checker.BUGS,
 ]
