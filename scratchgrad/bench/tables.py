@@ -175,3 +175,39 @@ def compared_memory(record: dict[str, Any], rival: str) -> str:
         f"peak memory of a {record['preset']} step: scratchgrad {record['ours'] / 2**20:,.0f} MB, "
         f"{rival} {record['rival'] / 2**20:,.0f} MB, ratio {record['rival'] / record['ours']:.2f}x"
     )
+
+
+def tokenizers(rows: list[dict[str, Any]]) -> str:
+    """A line for each program at one piece of work; the first is the one to compare with."""
+    counted = {"train": "tokens", "encode": "ids"}[rows[0]["work"]]
+    header = [rows[0]["work"], "threads", "median", "lowest", "highest", "MB/s"]
+    header += ["ratio", "lowest", "highest", counted]
+    lines = columns(
+        header,
+        [
+            [
+                r["program"],
+                "its own" if r["threads"] is None else str(r["threads"]),
+                *(time_of(r[key]) for key in ("seconds", "low", "high")),
+                f"{r['bytes_per_second'] / 1e6:.1f}",
+                *(f"{r[key]:.2f}x" for key in ("ratio", "ratio_low", "ratio_high")),
+                f"{r['count']:,}",
+            ]
+            for r in rows
+        ],
+    )
+    notes = [r["note"] for r in rows if r["note"]]
+    differ = [f"RESULTS DIFFER: {r['work']}, {r['program']}" for r in rows if not r["agree"]]
+    return "\n".join([lines, *notes, *differ])
+
+
+def tokenizer_memory(records: list[dict[str, Any]]) -> str:
+    """Peaks of training, the text streamed so many times."""
+    if any(r["peak"] is None for r in records):
+        return "peak memory of training: this system does not say"
+    return "\n".join(
+        f"peak memory of training, {r['bytes'] / 1e6:,.1f} MB streamed: "
+        f"{r['peak'] / 1e6:,.1f} MB of the whole process, {r['added'] / 1e6:,.1f} MB more than "
+        f"before it; {r['peak'] / r['bytes']:.2f} and {r['added'] / r['bytes']:.2f} times the text"
+        for r in records
+    )

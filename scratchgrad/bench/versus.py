@@ -34,8 +34,8 @@ class RivalError(ScratchgradError):
     """A side of a comparison that ended or could not do its work."""
 
 
-def find_rival() -> Path:
-    """PyTorch's side: a script of the repository, since the package never imports PyTorch.
+def find_rival(script: Path = RIVAL, rival: str = "torch") -> Path:
+    """A rival's side: a script of the repository, since the package never imports a rival.
 
     Raises
     ------
@@ -43,10 +43,10 @@ def find_rival() -> Path:
         There is no checkout round the package, nor in the working directory.
     """
     for root in (Path(scratchgrad.__file__).parents[1], Path.cwd()):
-        if (root / RIVAL).is_file():
-            return root / RIVAL
+        if (root / script).is_file():
+            return root / script
     raise ConfigError(
-        f"--vs torch: {RIVAL} was not found; it is part of the repository and not of the "
+        f"--vs {rival}: {script} was not found; it is part of the repository and not of the "
         "installed package, so run this from a clone of it"
     )
 

@@ -20,7 +20,9 @@ KERNELS = (
 )  # fmt: skip
 PARTS = ("peak", *KERNELS, "step", "memory")
 STEPS = ("char", "baby", "gpt2")
-RIVALS = ("torch", "numpy")
+RIVALS = ("torch", "numpy", "tokenizers")
+TOKENIZER_PARTS = ("train", "encode", "memory")  # of --vs tokenizers
+MOST_TOKENS, MOST_ROUNDS = 1_000_000, 1000  # beyond that it is a slip of the keyboard
 
 _EPILOG = """\
 examples:
@@ -31,6 +33,8 @@ examples:
   scratchgrad bench --roofline roofline.png
   scratchgrad bench --vs torch                  against PyTorch, in turn (minutes)
   scratchgrad bench --vs numpy matmul           products against NumPy's BLAS
+  scratchgrad bench --vs tokenizers --text DIR  BPE against tokenizers, rustbpe, tiktoken (minutes)
+  scratchgrad bench train --vs tokenizers --text DIR --rounds 3      its parts: train encode memory
 
 presets: char, 65 ids, context 64, 4 layers, 4 heads, 128 channels, batch 12; baby, 65, 256, 6, 6,
 384, 4; gpt2, 50257, 256, 12, 12, 768, 1. docs/bench.md says what each figure means.
@@ -47,7 +51,11 @@ def add_parser(commands: Any) -> None:
     )
     parser.set_defaults(run=run)
     parser.add_argument(
-        "parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all)"
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help=f"{', '.join(PARTS)}; with --vs tokenizers {', '.join(TOKENIZER_PARTS)} "
+        f"(default: all)",
     )
     parser.add_argument(
         "--preset",
@@ -68,6 +76,15 @@ def add_parser(commands: Any) -> None:
         "--vs", choices=RIVALS, help="run the same work by a rival, in turn (default: ours alone)"
     )
     parser.add_argument(
+        "--text", metavar="PATH", help="--vs tokenizers: a file, or a folder of files (needed)"
+    )
+    parser.add_argument(
+        "--vocab-size", type=int, metavar="N", help="--vs tokenizers: ids (default: 32768)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, metavar="N", help="--vs: turns of each side (default: 5; --quick 3)"
+    )
+    parser.add_argument(
         "--no-compile", action="store_true", help="--vs torch: eager only (default: both)"
     )
     parser.add_argument(
@@ -78,14 +95,18 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print, return the exit code."""
+    parts = TOKENIZER_PARTS if arguments.vs == "tokenizers" else PARTS
     for part in arguments.parts:
-        if part not in PARTS:
-            raise no_such("part", part, PARTS, f"there are {', '.join(PARTS)}")
+        if part not in parts:
+            raise no_such("part", part, parts, f"there are {', '.join(parts)}")
     if arguments.roofline is not None and arguments.vs:
         raise ConfigError("--roofline: goes with our own figures, not with --vs")
     if arguments.no_compile and arguments.vs != "torch":
         raise ConfigError("--no-compile: goes with --vs torch")
-    _check_use(arguments)
+    if arguments.vs == "tokenizers":
+        _check_tokenizers(arguments)
+    else:
+        _check_use(arguments)
     if arguments.json != "-":
         check_output("--json", arguments.json)
     check_output("--roofline", arguments.roofline)
@@ -103,8 +124,11 @@ def run(arguments: argparse.Namespace) -> int:
         jit.set_threads(arguments.threads, name="--threads")
     report: dict[str, Any] = {"schema": 1, "machine": machine.facts()}
     say = _Printer(quiet=arguments.json == "-")
-    say(machine.heading(report["machine"]))
-    code = (_versus if arguments.vs else _measure)(arguments, report, say)
+    if arguments.vs == "tokenizers":
+        code = _tokenizers(arguments, report, say)
+    else:
+        say(machine.heading(report["machine"]))
+        code = (_versus if arguments.vs else _measure)(arguments, report, say)
     if arguments.json == "-":
         print(json.dumps(report, indent=2))
     elif arguments.json:
@@ -113,7 +137,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check_use(arguments: argparse.Namespace) -> None:
-    """Refuse a preset or a dtype that nothing of what is measured would heed."""
+    """Refuse an option that nothing of what is measured would heed."""
+    for option, value in (("--text", arguments.text), ("--vocab-size", arguments.vocab_size)):
+        if value is not None:
+            raise ConfigError(f"{option}: goes with --vs tokenizers")
+    _check_rounds(arguments)
     parts, rival, dtype = arguments.parts or PARTS, arguments.vs, arguments.dtype
     if arguments.preset and (rival == "numpy" or not {"step", "memory"} & set(parts)):
         raise ConfigError("--preset: goes with the parts step and memory, and not with --vs numpy")
@@ -124,6 +152,31 @@ def _check_use(arguments: argparse.Namespace) -> None:
             f"--dtype: goes with kernels ({', '.join(KERNELS)}); steps and memory are float32, "
             f"and peak is measured in both"
         )
+
+
+def _check_rounds(arguments: argparse.Namespace) -> None:
+    if arguments.rounds is None:
+        return
+    if not arguments.vs:
+        raise ConfigError("--rounds: goes with --vs")
+    if not 1 <= arguments.rounds <= MOST_ROUNDS:
+        raise ConfigError(f"--rounds: expected 1 to {MOST_ROUNDS}, got {arguments.rounds}")
+
+
+def _check_tokenizers(arguments: argparse.Namespace) -> None:
+    """Refuse what does not go with --vs tokenizers, before anything is imported."""
+    for option in ("preset", "dtype"):
+        if getattr(arguments, option):
+            raise ConfigError(f"--{option}: does not go with --vs tokenizers")
+    if not arguments.text:
+        given = "an empty name" if arguments.text == "" else "nothing"
+        raise ConfigError(f"--vs tokenizers: expected --text and a file or folder, got {given}")
+    size = arguments.vocab_size
+    if size is not None and not 257 <= size <= MOST_TOKENS:
+        raise ConfigError(
+            f"--vocab-size: expected 257 (the bytes and a merge) to {MOST_TOKENS}, got {size}"
+        )
+    _check_rounds(arguments)
 
 
 class _Printer:
@@ -206,7 +259,7 @@ def _versus(arguments: argparse.Namespace, report: dict[str, Any], say: _Printer
     report["compared"], report["compared_memory"] = [], []
     with versus.our_side(threads) as ours, versus.rival_side(rival, threads) as other:
         report["rival"] = other.about
-        rounds = 3 if quick else versus.ROUNDS
+        rounds = arguments.rounds or (3 if quick else versus.ROUNDS)
         say(f"against {other.about}; {rounds} rounds in turn, each side in a process of its own")
         for work in works:
             say.doing(work["label"])
@@ -220,3 +273,51 @@ def _versus(arguments: argparse.Namespace, report: dict[str, Any], say: _Printer
         report["compared_memory"].append(versus.compare_memory(rival, preset, threads))
         say(tables.compared_memory(report["compared_memory"][-1], rival))
     return 0 if all(record["agree"] for record in report["compared"]) else DIFFER
+
+
+def _tokenizers(arguments: argparse.Namespace, report: dict[str, Any], say: _Printer) -> int:
+    from pathlib import Path
+
+    from scratchgrad.bench import against_tokenizers, machine, tables, tokenizer_memory, versus
+    from scratchgrad.kernels.threads import get_threads
+
+    path, parts = Path(arguments.text), arguments.parts or TOKENIZER_PARTS
+    size = arguments.vocab_size or against_tokenizers.VOCAB_SIZE
+    rounds = arguments.rounds or (3 if arguments.quick else versus.ROUNDS)
+    others, missing = against_tokenizers.rivals(parts)
+    corpus = against_tokenizers.Corpus.read(path)
+    say(machine.heading(report["machine"]))  # not before all that is needed is there
+    found = report["tokenizers"] = {
+        "bytes": corpus.size,
+        "files": len(corpus.files),
+        "vocab_size": size,
+        "rivals": [other.about for other in others],
+        "left_out": missing,
+        "rows": [],
+        "memory": [],
+    }
+    say(f"{corpus.size / 1e6:,.1f} MB in {len(corpus.files)} file(s), {size:,} tokens")
+    if {"train", "encode"} & set(parts):
+        say(f"{rounds} round(s), in turn, in one process; ratio: time divided by the first line's")
+    for line in missing:
+        say(line)
+
+    def tell(rows: list[against_tokenizers.Row]) -> None:
+        records = [row.record(rows[0], corpus.size) for row in rows]
+        found["rows"] += records
+        say("\n" + tables.tokenizers(records))
+
+    tokenizer = None
+    if "train" in parts:
+        rows, tokenizer = against_tokenizers.train(corpus, size, others, rounds, say.doing)
+        tell(rows)
+    if "encode" in parts:
+        tokenizer = tokenizer or against_tokenizers.learn(corpus.texts, size)
+        tell(against_tokenizers.encode(corpus, tokenizer, others, rounds, say.doing))
+    if "memory" in parts:
+        say.doing("memory of training")
+        found["memory"] = [
+            tokenizer_memory.measure_apart(path, size, times, get_threads()) for times in (1, 2)
+        ]
+        say("\n" + tables.tokenizer_memory(found["memory"]))
+    return 0 if all(row["agree"] for row in found["rows"]) else DIFFER
