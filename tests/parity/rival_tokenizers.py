@@ -19,6 +19,7 @@ class HuggingFace:
     """Byte-level BPE with its own GPT-2 pattern."""
 
     name, parts = "tokenizers", ("train", "encode")
+    same_ties = False  # it gives the bytes ids in the order of the characters that stand for them
 
     def __init__(self) -> None:
         import tokenizers
@@ -53,6 +54,7 @@ class RustBPE:
     """nanochat's trainer; it encodes too, but for real use hands over to tiktoken."""
 
     name, parts = "rustbpe", ("train",)
+    same_ties = True
 
     def __init__(self) -> None:
         import rustbpe
