@@ -31,7 +31,7 @@ BUGS = [
     ),
     Bug(
         "a_line_of_the_cache_without_its_length",
-        KERNELS + "encode.py",
+        KERNELS + "cache.py",
         was="line[0] != first or line[1] != second or line[2] != np.uint64(length)",
         becomes="line[0] != first or line[1] != second",
         caught_by=ENCODE + "test_pieces_that_differ_in_zero_bytes_only_are_told_apart_in_the_cache",
