@@ -191,7 +191,7 @@ def files_in(path: Path) -> Iterator[Path]:
                 part.startswith(".") for part in (Path(folder) / name).relative_to(path).parts
             )
         )
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise DataError(f"cannot read {path}: {error}") from None
     if not found:
         raise DataError(f"{path} is a folder without files; expected some with text in them")
