@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scratchgrad.data import smallest_dtype
-from scratchgrad.errors import DataError, DtypeError, IdRangeError
+from scratchgrad.errors import DataError
+from scratchgrad.tokenizer.decoding import check_ids
 
 FORMAT = "scratchgrad-characters"
 VERSION = 1
@@ -136,21 +137,7 @@ class CharTokenizer:
         IdRangeError
             An id is outside the vocabulary; the message names it and its position.
         """
-        array = np.atleast_1d(np.asarray(ids))
-        if array.size == 0:
-            return ""
-        if array.dtype.kind not in "iu" or array.ndim != 1:
-            raise DtypeError(
-                f"CharTokenizer.decode: expected a row of whole numbers; got dtype {array.dtype}, "
-                f"shape {array.shape}"
-            )
-        outside = (array < 0) | (array >= self.vocab_size)
-        if outside.any():
-            place = int(outside.argmax())
-            raise IdRangeError(
-                f"CharTokenizer.decode: id {array[place]} at position {place} is outside the "
-                f"vocabulary; expected 0 to {self.vocab_size - 1}"
-            )
+        array = check_ids(ids, self.vocab_size, "CharTokenizer")
         return self._codes[array].tobytes().decode(_CODEC, _LENIENT)
 
     def token_bytes(self, id_: int) -> bytes:

@@ -46,26 +46,41 @@ class Decoder:
             ) from None
 
     def _check(self, ids: ArrayLike) -> NDArray[Any]:
-        array = np.atleast_1d(np.asarray(ids))
-        if array.size == 0:
-            return np.zeros(0, np.int64)
-        if array.dtype.kind not in "iu" or array.ndim != 1:
-            raise DtypeError(
-                f"BPETokenizer.decode: expected a row of whole numbers; got dtype {array.dtype}, "
-                f"shape {array.shape}"
-            )
-        size = len(self._tokens)
-        outside = (array < 0) | (array >= size)
-        if not outside.any():
-            outside = self._gaps[array]
-        if outside.any():
-            place = int(outside.argmax())
-            what = "has no token" if 0 <= array[place] < size else "is outside the vocabulary"
+        array = check_ids(ids, len(self._tokens), "BPETokenizer")
+        missing = self._gaps[array]
+        if missing.any():
+            place = int(missing.argmax())
             raise IdRangeError(
-                f"BPETokenizer.decode: id {array[place]} at position {place} {what}; expected 0 "
-                f"to {size - 1}"
+                f"BPETokenizer.decode: id {array[place]} at position {place} has no token; it is a "
+                f"gap in this vocabulary"
             )
         return array
+
+
+def check_ids(ids: ArrayLike, size: int, whose: str) -> NDArray[Any]:
+    """Return ids as an array, if they are a row of whole numbers from 0 to size - 1.
+
+    Raises
+    ------
+    DtypeError, IdRangeError
+        They are not; the message begins with whose they are.
+    """
+    array = np.atleast_1d(np.asarray(ids))
+    if array.size == 0:
+        return np.zeros(0, np.int64)
+    if array.dtype.kind not in "iu" or array.ndim != 1:
+        raise DtypeError(
+            f"{whose}.decode: expected a row of whole numbers; got dtype {array.dtype}, shape "
+            f"{array.shape}"
+        )
+    outside = (array < 0) | (array >= size)
+    if outside.any():
+        place = int(outside.argmax())
+        raise IdRangeError(
+            f"{whose}.decode: id {array[place]} at position {place} is outside the vocabulary; "
+            f"expected 0 to {size - 1}"
+        )
+    return array
 
 
 class TokenStream:

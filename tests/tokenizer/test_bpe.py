@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scratchgrad.errors import ConfigError, DataError, DtypeError, IdRangeError
 from scratchgrad.kernels.bpe import reference
 from scratchgrad.kernels.jit import COMPILED
-from scratchgrad.tokenizer import CHAT_TOKENS, BPETokenizer
+from scratchgrad.tokenizer import CHAT_TOKENS, BPETokenizer, Vocabulary
 from scratchgrad.tokenizer.patterns import NAMED
 
 PROSE = (
@@ -372,6 +372,16 @@ def test_what_is_not_utf8_is_replaced_or_refused():
 def test_ids_that_are_none(ids, error, message):
     with pytest.raises(error, match=message):
         TRAINED.decode(ids)
+
+
+def test_an_id_in_a_gap_is_named():
+    known = Vocabulary(
+        (*(bytes([byte]) for byte in range(256)), None, b"<|x|>"), [], {"<|x|>": 257}
+    )
+    tokenizer = BPETokenizer(known)
+    assert tokenizer.decode([97, 257]) == "a<|x|>"
+    with pytest.raises(IdRangeError, match="id 256 at position 1 has no token"):
+        tokenizer.decode([97, 256])
 
 
 def test_text_that_is_none():
