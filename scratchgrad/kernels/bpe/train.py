@@ -53,6 +53,7 @@ from scratchgrad.kernels.jit import EXACT, device, kernel
 BYTES = 256
 SEPARATOR = np.int32(2**31 - 1)
 MOST = 2**31 - 1024  # bytes and pieces: a position is an int32
+ROOM = 1 << 14  # pairs, and positions, for which there is room at first
 
 BYTE, BYTE_BITS = np.uint64(255), np.uint64(8)
 
@@ -258,13 +259,13 @@ class MergeTrainer:
         keys = codes[lists[:-1]].astype(np.uint64)
         keys = keys >> BYTE_BITS << SIDE | keys & BYTE
 
-        room = len(keys) + (1 << 14)
+        room = len(keys) + ROOM
         self._pairs = Pairs(
             np.zeros((_slots_for(room), 2), np.uint64),
             np.zeros(room, np.int64),
             np.zeros(room, np.int64),
             np.zeros(room, np.int64),
-            np.empty(2 * len(at) + (1 << 14), np.int32),
+            np.empty(2 * len(at) + ROOM, np.int32),
         )
         self._pairs.positions[: len(at)] = at
         self._heap = Heap(np.zeros(room, np.int64), np.zeros(room, np.uint64))

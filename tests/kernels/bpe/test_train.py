@@ -41,6 +41,23 @@ def test_merges_are_those_of_the_definition(pieces, size, least, greatest, step)
     assert learn(pieces, size, step, least=least, greatest=greatest) == wanted
 
 
+@settings(max_examples=100)
+@given(CORPUS, st.booleans())
+def test_tables_that_must_grow_all_the_time_lose_nothing(pieces, greatest):
+    wanted = bpe.train(pieces, 320, greatest=greatest)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("scratchgrad.kernels.bpe.train.ROOM", 0)
+        assert learn(pieces, 320, greatest=greatest) == wanted
+
+
+@pytest.mark.parametrize("letters", [2, 20, 200])
+def test_lists_of_positions_grow_and_lose_nothing(rng, letters):
+    text = rng.integers(0, letters, 400, dtype=np.uint8).tobytes()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("scratchgrad.kernels.bpe.train.ROOM", 0)
+        assert learn({text: 3}, 800) == bpe.train({text: 3}, 800)
+
+
 @given(CORPUS)
 def test_no_token_is_made_twice(pieces):
     tokens, merges, _ = learn(pieces, 400)

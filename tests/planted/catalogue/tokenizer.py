@@ -79,6 +79,14 @@ BUGS = [
         lesson='In "a b a b" the pair between the two is (b, a); by now both are the new token.',
     ),
     Bug(
+        "a_table_that_forgets_a_row_when_it_grows",
+        KERNELS + "train.py",
+        was="    for row in range(start, stop):\n        if old[row, 0] != ZERO:",
+        becomes="    for row in range(start + 1, stop):\n        if old[row, 0] != ZERO:",
+        caught_by=TRAIN + "test_tables_that_must_grow_all_the_time_lose_nothing",
+        lesson="Tables have room for all that tests bring, unless the room can be taken away.",
+    ),
+    Bug(
         "a_neighbour_that_is_dead",
         KERNELS + "encode.py",
         was="        values[left] = values[right] = NOTHING\n",
