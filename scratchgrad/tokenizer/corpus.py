@@ -160,7 +160,8 @@ def _chunks(document: Document, size: int) -> Iterator[bytes | bytearray | memor
         for begin in range(0, len(document), size):
             yield to_bytes(document[begin : begin + size])
     else:
-        whole = memoryview(document).cast("B")
+        whole = memoryview(document)
+        whole = whole.cast("B") if whole.c_contiguous else memoryview(bytes(whole))
         for begin in range(0, len(whole), size):
             yield whole[begin : begin + size]
 

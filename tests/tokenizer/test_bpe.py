@@ -166,6 +166,7 @@ def test_every_source_of_the_same_text_gives_the_same_vocabulary(tmp_path):
         tmp_path,
         [tmp_path / "a.txt", tmp_path / "deep"],
         [PROSE.encode(), bytearray(both[1])],
+        [PROSE, memoryview(b"".join(bytes([byte, 0]) for byte in both[1]))[::2]],
     ]
     found = [BPETokenizer().train(source, 300).vocabulary for source in sources]
     assert all((v.merges == found[0].merges).all() for v in found)
@@ -282,6 +283,15 @@ def test_no_text_becomes_a_special_token_by_itself(parts):
     assert [id_ for id_ in allowed.tolist() if id_ in special] == [
         TRAINED.special_tokens[name] for name in found
     ]
+
+
+@pytest.mark.parametrize("pattern", ["none", "gpt2", r".+"])
+def test_a_piece_that_is_a_special_token_is_none_where_whole_pieces_count(pattern):
+    tokens = (*(bytes([byte]) for byte in range(256)), b"<|x|>", b"ab")
+    known = Vocabulary(tokens, [], {"<|x|>": 256}, whole_pieces=True)
+    tokenizer = BPETokenizer(known, pattern)
+    assert tokenizer.encode("<|x|>", disallowed_special=()).tolist() == list(b"<|x|>")
+    assert tokenizer.encode("ab").tolist() == [257]
 
 
 def test_some_allowed_some_not_and_names_that_are_none():
