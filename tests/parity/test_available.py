@@ -1,4 +1,4 @@
-"""One skipped test says that all of them are."""
+"""One skipped test says that all of those with PyTorch are."""
 
 import pytest
 
