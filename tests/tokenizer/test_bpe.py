@@ -88,7 +88,7 @@ def test_a_text_of_many_blocks_is_the_same_as_its_pieces_one_by_one():
 @pytest.mark.parametrize("pattern", ["gpt2", "cl100k", "o200k", "none", r"\s+|\S+"])
 @pytest.mark.parametrize("unit", ["a", "ab", " ", "\n", "^", "7", "'", "\u0301", "random"])
 def test_time_is_linear(unit, pattern):
-    """A million times the same; quadratic, eight times the text would take 64 times as long."""
+    """A million times the same; quadratic, 16 times the text would take 256 times as long."""
     letters = np.random.default_rng(7).choice(list("abcdefgh"), 1_000_000)
     long = "".join(letters.tolist()) if unit == "random" else unit * (1_000_000 // len(unit))
     tokenizer = BPETokenizer(TRAINED.vocabulary, pattern)
@@ -96,14 +96,15 @@ def test_time_is_linear(unit, pattern):
 
     def seconds(text: str) -> float:
         took = []
-        for _ in range(2):
+        for _ in range(3):
             began = time.perf_counter()
             ids = tokenizer.encode(text)
             took.append(time.perf_counter() - began)
         assert tokenizer.decode(ids) == text
         return min(took)
 
-    assert seconds(long) < 30 * seconds(long[: len(long) // 8])
+    # half a second, for a machine that is busy with something else just then
+    assert seconds(long) < 60 * seconds(long[: len(long) // 16]) + 0.5
 
 
 @pytest.mark.parametrize("text", ["", b""])
