@@ -263,7 +263,9 @@ def _compare_tokens(row: Row, tokens: list[bytes], ours: list[bytes]) -> None:
     if tokens != ours:
         common = len(set(tokens) & set(ours))
         row.note = f"{row.program}: {common:,} of its {row.count:,} tokens are ours, ids differ"
-        row.agree = row.count == len(ours) and not row.same_ties
+        # where the pairs of a text run out, other ties may leave a token more or fewer
+        near = abs(row.count - len(ours)) <= len(ours) // 100
+        row.agree = near and not row.same_ties
 
 
 def _digest(encode: Callable[[str], Any], texts: list[str]) -> tuple[int, str]:

@@ -76,7 +76,9 @@ def add_parser(commands: Any) -> None:
         "--vs", choices=RIVALS, help="run the same work by a rival, in turn (default: ours alone)"
     )
     parser.add_argument(
-        "--text", metavar="PATH", help="--vs tokenizers: a file, or a folder of files (needed)"
+        "--text",
+        metavar="PATH",
+        help="--vs tokenizers: a file, or a folder of files (default: none, it must be given)",
     )
     parser.add_argument(
         "--vocab-size", type=int, metavar="N", help="--vs tokenizers: ids (default: 32768)"

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from scratchgrad.errors import DataError
 
-_ROWS = 65_536
+_ROWS = 65_536  # as Python lists, all merges of a large vocabulary would take much memory
 
 
 @dataclass(frozen=True, eq=False)

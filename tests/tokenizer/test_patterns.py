@@ -520,9 +520,15 @@ def test_an_error_of_regex_while_it_searches(monkeypatch):
     pattern = Pattern("a+")
 
     class Tired:
-        def finditer(self, text):
+        def finditer(self, text, timeout):
             raise regex.error("too much backtracking")
 
     monkeypatch.setattr(pattern, "_regex", Tired())
     with pytest.raises(ConfigError, match=r"pattern 'a\+' fails on this text: too much"):
         pattern.split(b"aaa")
+
+
+def test_an_expression_that_does_not_come_to_an_end(monkeypatch):
+    monkeypatch.setattr("scratchgrad.tokenizer.patterns.PATIENCE", 0.2)
+    with pytest.raises(ConfigError, match="takes more than 0 s on a text of 41 characters"):
+        Pattern(r"(a|a)+b|.").split(b"a" * 40 + b"c")

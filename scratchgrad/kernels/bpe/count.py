@@ -1,7 +1,7 @@
 """How often does each distinct piece occur? One pass over a text of any length.
 
-Merges are learned from distinct pieces and their counts: 40 MB of novels are ten million pieces,
-but only a hundred thousand different ones. Each of a few threads counts a part of the text into a
+Merges are learned from distinct pieces and their counts: 39 MB of novels are nine million pieces,
+but only 86 thousand different ones. Each of a few threads counts a part of the text into a
 table of its own, and the tables are added up at the end; which thread counted what cannot be seen
 in a sum of integers.
 """
@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchgrad.kernels.bpe.table import (
+    FIRST,
     INLINE,
     LENGTH,
+    ONE,
     PADDING,
     SECOND,
     VALUE,
@@ -24,7 +26,6 @@ from scratchgrad.kernels.bpe.table import (
 )
 from scratchgrad.kernels.jit import EXACT, device, get_threads, kernel
 
-ONE = np.uint64(1)
 ENTRIES, ARENA, DONE = range(3)  # what a table's row of `used` counts
 
 
@@ -78,7 +79,7 @@ def _absorb(start, stop, slots, arena, used, other, other_arena):
     for row in range(start, stop):
         length = np.int64(other[row, LENGTH])
         if length > 0:
-            first, second, count = other[row, 0], other[row, SECOND], other[row, VALUE]
+            first, second, count = other[row, FIRST], other[row, SECOND], other[row, VALUE]
             place = np.int64(second) if length > INLINE else 0
             wanted = ZERO if length > INLINE else second
             add(slots, arena, used, other_arena, place, length, first, wanted, count)
@@ -92,7 +93,7 @@ def _lay_out(start, stop, slots, arena, words, ends, counts):
         if length == 0:
             continue
         if length <= INLINE:  # what is written past the end is written over by the next
-            words[place], words[place + 8] = slots[row, 0], slots[row, SECOND]
+            words[place], words[place + 8] = slots[row, FIRST], slots[row, SECOND]
         else:
             source = np.int64(slots[row, SECOND])
             for i in range(0, length - 8, 8):

@@ -4,7 +4,8 @@ The definition merges, of all neighbours in a piece that may, those of the lowes
 is left (`kernels.bpe.reference.encode`). Here a piece goes the shortest way that gives the same:
 
 1. It is a token as a whole: nine of ten pieces of English are, with fifty thousand tokens.
-2. It has been met before: a small table, in which a newcomer takes the place of what was there.
+2. It has been met before, and has up to 16 bytes and 8 ids: a small table, in which a newcomer
+   takes the place of what was there.
 3. It is short: the ranks of all neighbours stand in a row; the lowest is sought, merged, and the
    row closed up. Quadratic, and for a few dozen bytes faster than anything cleverer.
 4. It is long: the ranks go into a heap, the neighbours into a linked list. Each merge costs the
@@ -33,7 +34,7 @@ from scratchgrad.kernels.bpe.table import (
 )
 from scratchgrad.kernels.jit import EXACT, device, get_threads, kernel, routine
 
-SHORT = 64  # bytes; above it a heap is used
+SHORT = 64  # ids that a piece begins with; with more of them, a heap is used
 SHARE = 1 << 14  # pieces for which another thread is worth it
 
 NOTHING = np.uint64(2**64 - 1)  # the rank of neighbours that do not merge
@@ -113,6 +114,10 @@ def merge_short(pairs, out, to, count, values):
         if best + 1 < count:
             values[best] = value_of(pairs, out[to + best], out[to + best + 1])
     return count
+
+
+# A heap of plain numbers, the least on top: rank first, then place. (That of the trainer, in
+# `pairs`, has the greatest on top, and compares bytes where counts tie.)
 
 
 @device
@@ -274,6 +279,8 @@ class PieceEncoder:
         begins = ends - np.diff(ends, prepend=0)
         pairs = np.zeros((1 << (2 * len(merges) + 1).bit_length(), 2), np.uint64)
         _enter_pairs.part(0, len(merges), np.ascontiguousarray(merges), pairs)
+        # At first without a table of tokens: `_reached` encodes each token by merging alone, and
+        # those that come out whole are the ones that may be looked up.
         nothing = np.zeros(0, np.int64)
         self._idle: list[Desk] = []
         self._rules = Rules(

@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from scratchgrad.kernels.bpe.table import ONE, ZERO
 from scratchgrad.kernels.jit import device, routine
 
-ZERO, ONE, SIDE = np.uint64(0), np.uint64(1), np.uint64(32)
+SIDE = np.uint64(32)
 RIGHT_HALF = np.uint64(2**32 - 1)
 SCATTER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio
 
@@ -43,7 +44,7 @@ class Heap(NamedTuple):
     key: NDArray[np.uint64]
 
 
-# The places of `state`, an array of int64
+# The places of `state`, an array of int64: a kernel can change an array of its caller's, no number
 TOKENS, PAIRS, POSITIONS, HEAP, STATUS, WANTED = range(6)
 GOING_ON, NO_PAIR_LEFT, NO_ROOM = range(3)
 
@@ -65,8 +66,8 @@ def find_pair(slots, wanted):
 
 
 @device
-def number_of(pairs, wanted):
-    """The number of a pair that there is."""
+def place_of(pairs, wanted):
+    """Where a pair that there is stands in the columns of `Pairs`."""
     return np.int64(pairs.slots[find_pair(pairs.slots, wanted), 1])
 
 
@@ -157,7 +158,7 @@ def pop(heap, state, text, tokens, greatest):
 def find_best(heap, state, pairs, text, tokens, greatest, least):
     """Bring the pair that is to be merged to the top; whether there is one."""
     while state[HEAP] > 0:
-        now = pairs.frequency[number_of(pairs, heap.key[0])]
+        now = pairs.frequency[place_of(pairs, heap.key[0])]
         if now < least:
             pop(heap, state, text, tokens, greatest)
         elif now < heap.frequency[0]:

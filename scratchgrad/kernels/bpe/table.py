@@ -30,7 +30,7 @@ MASKS = np.array([(1 << 8 * n) - 1 for n in range(9)], dtype=np.uint64)
 # Odd numbers without a pattern: digits of pi, e and the golden ratio
 MIX_FIRST, MIX_SECOND = np.uint64(0x243F6A8885A308D3), np.uint64(0xB7E151628AED2A6B)
 MIX_LENGTH, HALF, SHIFT = np.uint64(0x9E3779B97F4A7C15), np.uint64(32), np.uint64(29)
-ZERO, WORD = np.uint64(0), np.uint64(64)
+ZERO, ONE = np.uint64(0), np.uint64(1)
 
 
 def eights(text: NDArray[np.uint8]) -> NDArray[np.uint64]:

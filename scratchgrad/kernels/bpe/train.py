@@ -28,7 +28,6 @@ from scratchgrad.kernels.bpe.pairs import (
     HEAP,
     NO_PAIR_LEFT,
     NO_ROOM,
-    ONE,
     PAIRS,
     POSITIONS,
     RIGHT_HALF,
@@ -36,18 +35,18 @@ from scratchgrad.kernels.bpe.pairs import (
     STATUS,
     TOKENS,
     WANTED,
-    ZERO,
     Heap,
     Pairs,
     Tokens,
     enter,
     find_best,
     find_pair,
-    number_of,
     pair_key,
+    place_of,
     pop,
     push,
 )
+from scratchgrad.kernels.bpe.table import ONE, ZERO
 from scratchgrad.kernels.jit import EXACT, device, kernel
 
 BYTES = 256
@@ -119,7 +118,7 @@ def _learn(start, stop, corpus, tokens, pairs, heap, befores, afters, state, gre
             state[STATUS] = NO_PAIR_LEFT
             return
         best = heap.key[0]
-        pair = number_of(pairs, best)
+        pair = place_of(pairs, best)
         begin, end = pairs.begin[pair], pairs.end[pair]
         fresh = 2 * min(end - begin, result + 1)  # at most so many pairs arise
         if (
@@ -156,7 +155,7 @@ def _learn(start, stop, corpus, tokens, pairs, heap, befores, afters, state, gre
             weight, new = befores.weight[token], pair_key(token, result)
             # "l a b" has become "l c"; "a b a b" has become "c c"
             lost = pair_key(right, left) if token == result else pair_key(token, left)
-            pairs.frequency[number_of(pairs, lost)] -= weight
+            pairs.frequency[place_of(pairs, lost)] -= weight
             befores.cursor[token] = enter(pairs, state, new, weight, befores.number[token])
             push(heap, state, text, tokens, greatest, weight, new)
             befores.number[token] = befores.weight[token] = 0
@@ -164,7 +163,7 @@ def _learn(start, stop, corpus, tokens, pairs, heap, befores, afters, state, gre
             token = afters.seen[i]
             weight, new = afters.weight[token], pair_key(result, token)
             # "a b r" has become "c r"
-            pairs.frequency[number_of(pairs, pair_key(right, token))] -= weight
+            pairs.frequency[place_of(pairs, pair_key(right, token))] -= weight
             afters.cursor[token] = enter(pairs, state, new, weight, afters.number[token])
             push(heap, state, text, tokens, greatest, weight, new)
             afters.number[token] = afters.weight[token] = 0
@@ -212,10 +211,10 @@ class MergeTrainer:
     size : int
         How many tokens to stop at, the 256 bytes among them.
     least : int
-        A pair that occurs less often than this is left alone.
+        A pair that occurs less often than this is left alone (``min_frequency``).
     greatest : bool
         Of equally frequent pairs, take the lexicographically greatest (of the bytes of the left
-        token, then the right one), not the smallest pair of ids.
+        token, then the right one), not the smallest pair of ids (``tie_break``).
 
     >>> pieces = np.frombuffer(b"aaabdaaabac", np.uint8)
     >>> trainer = MergeTrainer(pieces, np.array([11]), np.array([1]), size=259)
