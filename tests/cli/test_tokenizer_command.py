@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -423,12 +424,19 @@ def test_the_picture_of_compression(at, capsys):
         (["bpe.json", "--text", "text.txt", "--picture", "c.jpg"], "ends in .png, got c.jpg"),
         (["bpe.json", "--text", "text.txt", "--picture", "no/c.png"], "does not exist"),
         (["bpe.json", "--json", "no/r.json"], "--json: expected a file in a folder"),
+        (["bpe.json", "--json", "bpe.json"], "--json: bpe.json is read too, and would be lost"),
+        (["bpe.json", "--text", "text.txt", "--json", "./text.txt"], "./text.txt is read too"),
+        (["bpe.png", "--text", "text.txt", "--picture", "bpe.png"], "--picture: bpe.png is read"),
+        (["bpe.json", "--text", "t.png", "--picture", "t.png"], "--picture: t.png is read too"),
+        (["bpe.json", "--text", "t.png", "--json", "c.png", "--picture", "c.png"], "both name c"),
         (["characters.json", "--text", "text.txt", "--picture", "c.png"], "no merges to draw"),
         (["characters.json", "--text", "wild.bin"], "is not UTF-8 at offset 7"),
     ],
 )
 def test_mistakes_in_showing(at, capsys, argv, message):
     (at / "empty.txt").touch()
+    shutil.copy("bpe.json", "bpe.png")
+    shutil.copy("text.txt", "t.png")
     before = files_below(at)
     assert message in refused(capsys, "show", *argv)
     assert files_below(at) == before

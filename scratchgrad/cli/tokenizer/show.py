@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scratchgrad.cli.output import check_output, write_output
+from scratchgrad.cli.output import write_output
+from scratchgrad.cli.tokenizer.sources import check_out
 from scratchgrad.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -63,9 +64,12 @@ def run(arguments: argparse.Namespace) -> int:
     picture = arguments.picture
     if picture is not None and arguments.text is None:
         raise ConfigError("--picture: needs a --text to compress")
-    if arguments.json != "-":
-        check_output("--json", arguments.json)
-    check_output("--picture", picture)
+    json_file = None if arguments.json == "-" else arguments.json
+    read = [arguments.tokenizer, *([] if arguments.text is None else [arguments.text])]
+    check_out(json_file, read, "--json")
+    check_out(picture, read, "--picture")
+    if picture and json_file and Path(picture).resolve() == Path(json_file).resolve():
+        raise ConfigError(f"--json and --picture both name {picture}; name another file for one")
     if picture and not picture.lower().endswith(".png"):
         raise ConfigError(f"--picture: expected a name that ends in .png, got {picture}")
 

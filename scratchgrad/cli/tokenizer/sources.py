@@ -1,18 +1,20 @@
-"""The texts that an action reads, held to the file that it writes."""
+"""The texts that an action reads, held to the files that it writes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from scratchgrad.cli.output import check_output
 from scratchgrad.errors import ConfigError, DataError
 
 
-def check_out(out: str | None, sources: list[str]) -> None:
-    """Refuse what cannot be written, and what is read itself."""
-    check_output("--out", out)
-    if out is not None and Path(out).resolve() in [Path(source).resolve() for source in sources]:
-        raise ConfigError(f"--out: {out} is read too, and would be lost; name another file")
+def check_out(out: str | None, sources: Sequence[str], option: str = "--out") -> None:
+    """Refuse what cannot be written, and what is read itself; a source - is stdin, and no file."""
+    check_output(option, out)
+    read = [Path(source).resolve() for source in sources if source != "-"]
+    if out is not None and Path(out).resolve() in read:
+        raise ConfigError(f"{option}: {out} is read too, and would be lost; name another file")
 
 
 def check_sources(texts: list[str]) -> None:
