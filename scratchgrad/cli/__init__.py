@@ -11,13 +11,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from scratchgrad import __version__
 from scratchgrad.cli import bench, doctor, gradcheck, sample, tokenizer, train
-from scratchgrad.errors import ScratchgradError
+from scratchgrad.errors import ConfigError, ScratchgradError
 
 MISTAKE, INTERRUPTED, PIPE_CLOSED = 2, 130, 141
 
@@ -65,9 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # A command may have actions of its own: scratchgrad tokenizer train.
     words = ["scratchgrad", arguments.command, getattr(arguments, "action", None)]
     name = " ".join(filter(None, words))
-    if unknown:
-        return _complain(f"{name}: error: no such option: {' '.join(unknown)}; see {name} --help")
     try:
+        _take_rest(arguments, unknown, f"see {name} --help")
         code: int = arguments.run(arguments)
         sys.stdout.flush()
         return code
@@ -86,6 +86,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as abort:
         _complain("; ".join([f"{name}: aborted", *map(str, abort.args)]))
         return INTERRUPTED
+
+
+def _take_rest(arguments: argparse.Namespace, unknown: list[str], advice: str) -> None:
+    """Give a command the words that stand after options between them.
+
+    argparse fills a row of words, such as ``TEXT …``, once: ``encode TOKENIZER --count TEXT``
+    leaves TEXT over. A parser that has such a row names it in its default ``rest``.
+    """
+    words, ended = [], False
+    for place, word in enumerate(unknown):
+        if not ended and word == "--":
+            ended = True
+        elif not ended and word.startswith("-") and not re.fullmatch(r"-\d*", word):
+            raise ConfigError(f"no such option: {' '.join(unknown[place:])}; {advice}")
+        else:
+            words.append(word)
+    if words:
+        if (row := getattr(arguments, "rest", None)) is None:
+            raise ConfigError(f"one word too many: {words[0]}; {advice}")
+        getattr(arguments, row).extend(words)
 
 
 def _complain(message: str) -> int:

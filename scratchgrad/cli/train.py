@@ -100,7 +100,7 @@ def add_parser(commands: Any) -> None:
         description=_DESCRIPTION,
         epilog=_EPILOG,
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, rest="text")
     parser.add_argument(
         "text", nargs="*", metavar="TEXT", help="UTF-8 text files, joined in this order"
     )

@@ -196,6 +196,7 @@ def test_the_embedded_text_is_the_default(at, capsys):
         (["text.txt", "--allow-special"], "allow_special goes with a saved tokenizer"),
         (["text.txt", "--tokenizer", "bqe"], "no such tokenizer file"),
         (["text.txt", "--step", "3"], "no such option: --step 3"),
+        (["text.txt", "--quiet", "nowhere.txt"], "no such text file: nowhere.txt"),
         (["text.txt", "--out", "text.txt"], "text.txt is a file"),
         (["text.txt", "--out", "text.txt/run"], "text.txt is a file"),
         (["text.txt", "--resume", "run", "--out", "x"], "leave out --out"),

@@ -354,6 +354,56 @@ def test_a_reader_that_leaves_ends_it_in_silence(at):
         assert (process.wait(timeout=60), err) == (141, "")
 
 
+# --- where options stand
+
+
+@pytest.mark.parametrize(
+    ("argv", "out"),
+    [
+        (["encode", "bpe.json", "--count", "text.txt"], "count\n"),
+        (["encode", "--count", "bpe.json", "text.txt", "text.txt"], "count\ncount\n"),
+        (["encode", "bpe.json", "text.txt", "--count", "text.txt"], "count\ncount\n"),
+        (["encode", "bpe.json", "--allow-special", "all", "-", "--count"], "count\n"),
+        (["encode", "bpe.json", "--count", "--", "-odd.txt"], "count\n"),
+        (["encode", "bpe.json", "text.txt", "--count", "--", "-odd.txt"], "count\ncount\n"),
+        (["encode", "bpe.json", "--out", "i.npy", "text.txt"], "count ids, written to i.npy\n"),
+    ],
+)
+def test_options_may_stand_before_the_texts_and_between(at, capsys, monkeypatch, argv, out):
+    stdin(monkeypatch, TEXT.encode())
+    (at / "-odd.txt").write_text(TEXT, newline="")
+    assert tokenizer(*argv) == 0
+    count = len(load_tokenizer("bpe.json").encode(TEXT))
+    assert capsys.readouterr().out == out.replace("count", str(count))
+
+
+def test_options_between_texts_and_ids(at, capsys):
+    argv = ["--vocab-size", 280, "--quiet", "--out"]
+    assert tokenizer("train", "text.txt", "wild.bin", *argv, "a.json") == 0
+    assert tokenizer("train", "text.txt", *argv, "b.json", "wild.bin") == 0
+    assert (at / "a.json").read_bytes() == (at / "b.json").read_bytes()
+    assert tokenizer("decode", "bpe.json", 72, "--out", "text", 105) == 0
+    assert (at / "text").read_bytes() == b"Hi"
+    message = refused(capsys, "decode", "bpe.json", 72, "--out", "text", -1)
+    assert "id -1 at position 1 is outside" in message
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["encode", "bpe.json", "--text", "hi", "text.txt"], "--text, and not both"),
+        (["encode", "bpe.json", "--count", "nowhere.txt"], "no such text file or folder: nowhere"),
+        (["encode", "bpe.json", "--count", "text.txt", "--fast"], "no such option: --fast;"),
+        (["train", "text.txt", "--out", "a.json", "a.json"], "--out: a.json is read too"),
+        (["show", "bpe.json", "text.txt"], "one word too many: text.txt; see scratchgrad tok"),
+    ],
+)
+def test_mistakes_among_words_and_options(at, capsys, argv, message):
+    before = files_below(at)
+    assert message in refused(capsys, *argv)
+    assert files_below(at) == before
+
+
 # --- show
 
 

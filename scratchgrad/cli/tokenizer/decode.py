@@ -40,7 +40,7 @@ def add_parser(actions: Any) -> None:
         description="Turn ids into the bytes that they stand for.",
         epilog=_EPILOG,
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, rest="ids")
     parser.add_argument("tokenizer", metavar="TOKENIZER", help="a saved tokenizer")
     parser.add_argument(
         "ids",

@@ -35,7 +35,7 @@ def add_parser(actions: Any) -> None:
         description="Turn text into ids, on stdout one line a text, or into a NumPy file.",
         epilog=_EPILOG,
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, rest="text")
     parser.add_argument("tokenizer", metavar="TOKENIZER", help="a saved tokenizer")
     parser.add_argument("text", nargs="*", metavar="TEXT", help="files; - for stdin")
     parser.add_argument(

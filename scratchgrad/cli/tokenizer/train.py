@@ -42,7 +42,7 @@ def add_parser(actions: Any) -> None:
         description="Learn a byte-pair vocabulary from files, folders or, where TEXT is -, stdin.",
         epilog=_EPILOG,
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, rest="text")
     parser.add_argument("text", nargs="+", metavar="TEXT", help="files and folders; - for stdin")
     parser.add_argument("--out", required=True, metavar="FILE.json", help="the tokenizer to write")
     parser.add_argument(
