@@ -6,12 +6,14 @@ import argparse
 import sys
 from typing import Any
 
+from scratchgrad.cli.special import add_special_options, advising, as_given, special_rule
 from scratchgrad.errors import ConfigError
 
 _EPILOG = """\
 examples:
   scratchgrad sample runs/python-tiny
-  scratchgrad sample runs/book-char --prompt "Once upon" --temperature 0.7 --top-k 20"""
+  scratchgrad sample runs/book-char --prompt "Once upon" --temperature 0.7 --top-k 20
+  scratchgrad sample runs/chat --prompt '<|user|>Hello<|end|>' --allow-special all"""
 
 
 def add_parser(commands: Any) -> None:
@@ -29,6 +31,7 @@ def add_parser(commands: Any) -> None:
         metavar="TEXT",
         help='text to continue, printed too (default: a new line, or "The ")',
     )
+    add_special_options(parser)
     parser.add_argument(
         "--length", type=int, default=500, metavar="N", help="tokens (default: 500)"
     )
@@ -69,6 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     from scratchgrad.generate import check_sampling, generate
     from scratchgrad.kernels.jit import on_compile
     from scratchgrad.kernels.threads import set_threads
+    from scratchgrad.tokenizer import BPETokenizer
     from scratchgrad.train.progress import printable
     from scratchgrad.train.session import open_model
 
@@ -79,18 +83,23 @@ def run(arguments: argparse.Namespace) -> int:
     for note in opened.notes:
         print(f"note: {note}", file=sys.stderr)
     tokenizer = opened.tokenizer
-    start = arguments.prompt or opened.prompt
-    prompt = tokenizer.encode(start)
+    special = special_rule(arguments, tokenizer)
+    if isinstance(tokenizer, BPETokenizer):
+        with advising():
+            prompt = tokenizer.encode(as_given(arguments.prompt or opened.prompt), **special)
+    else:
+        prompt = tokenizer.encode(arguments.prompt or opened.prompt)
     # A terminal obeys control characters that a text may hold; a file receives them as they are.
     show = printable if sys.stdout.isatty() else str
     with on_compile(_Notice()):
         for number in range(arguments.num_samples):
             if number:
                 print("\n---------------")
-            print(show(arguments.prompt or start.removeprefix("\n")), end="", flush=True)
             stream = tokenizer.stream()
-            for token in prompt.tolist():
-                stream.push(token)  # shown already
+            start = "".join([stream.push(token) for token in prompt.tolist()])
+            # A new line that nobody asked for begins no text.
+            shown = start if arguments.prompt else start.removeprefix("\n")
+            print(show(shown), end="", flush=True)
             # A generator for each sample: the second does not depend on the first's length.
             rng = np.random.default_rng([arguments.seed, number])
             for token in generate(

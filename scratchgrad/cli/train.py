@@ -240,7 +240,10 @@ def _open(arguments: argparse.Namespace, changes: dict[str, Any]) -> Session:
         return session.resume(arguments.resume, arguments.text, changes)
     preset = arguments.preset or DEFAULT_PRESET
     out = arguments.out or free_run_name(preset, arguments.text)
-    advice = "--allow-special takes it for one"
+    advice = (
+        "--allow-special takes it for one; if its characters are meant, train a tokenizer without "
+        "this special token"
+    )
     with stages(quiet=arguments.quiet) as progress, advising(advice):
         return session.begin(
             out,

@@ -10,7 +10,9 @@ import time
 import pytest
 
 import scratchgrad
+from scratchgrad import generate
 from scratchgrad.cli import main, make_parser
+from scratchgrad.tokenizer import BPETokenizer, load_tokenizer
 from scratchgrad.train import checkpoint
 from scratchgrad.train.config import ModelSettings, TokenizerSettings, TrainConfig, field_names
 from tests.train.runs import SMALL, remains, write_text
@@ -144,6 +146,68 @@ def test_train_then_sample_with_byte_pairs(at, capsys):
     assert out.startswith("the q")
     assert len(out.encode()) > 30
     assert main(["train", "--resume", "run", "--steps", "9", "--quiet"]) == 0
+
+
+@pytest.fixture(scope="module")
+def chatty(tmp_path_factory):
+    """A finished run whose tokenizer has special tokens, which stand in its text."""
+    folder = tmp_path_factory.mktemp("chatty")
+    text = "<|user|>where is the fox?<|end|>\n" * 20
+    (folder / "chat.txt").write_text(text)
+    special = ["<|user|>", "<|end|>"]
+    BPETokenizer(special_tokens=special).train(text, 270).save(folder / "bpe.json")
+    argv = ["train", str(folder / "chat.txt"), *NUMBERS, "--out", str(folder / "run"), "--quiet"]
+    assert main([*argv, "--tokenizer", str(folder / "bpe.json"), "--allow-special"]) == 0
+    return folder / "run"
+
+
+@pytest.fixture
+def prompts(monkeypatch):
+    """The ids from which text is generated, as they come; none is."""
+    seen = []
+    monkeypatch.setattr(generate, "generate", lambda _, ids, *a, **k: seen.append(list(ids)) or [])
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("options", "rule"),
+    [
+        (["--allow-special", "all"], {"allowed_special": "all"}),
+        (["--allow-special", "<|user|>", "--allow-special", "<|end|>"], {"allowed_special": "all"}),
+        (["--special-as-text"], {"disallowed_special": ()}),
+    ],
+)
+def test_special_tokens_in_a_prompt(chatty, capsys, prompts, options, rule):
+    prompt = "<|user|>where<|end|>"
+    assert main(["sample", str(chatty), "--prompt", prompt, *options]) == 0
+    assert prompts == [load_tokenizer(chatty / "tokenizer.json").encode(prompt, **rule).tolist()]
+    assert capsys.readouterr().out == prompt + "\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "'<|end|>' at byte 5; --allow-special takes it for one, --special-as-text for its"),
+        (["--allow-special", "<|user|>"], "'<|end|>' at byte 5; --allow-special"),
+        (["--allow-special", "<|edn|>"], "did you mean <|end|>"),
+    ],
+)
+def test_special_tokens_in_a_prompt_are_refused(chatty, capsys, options, message):
+    assert message in refused(capsys, "sample", chatty, "--prompt", "where<|end|>", *options)
+
+
+def test_bytes_in_a_prompt_stay_as_they_are(chatty, capsys, prompts):
+    given = b"a\xff\xc3\xa9"
+    prompt = given.decode("utf-8", "surrogateescape")  # as Python hands it over
+    assert main(["sample", str(chatty), "--prompt", prompt]) == 0
+    assert prompts == [load_tokenizer(chatty / "tokenizer.json").encode(given).tolist()]
+    assert capsys.readouterr().out == "a\ufffdé\n"
+
+
+def test_special_tokens_in_a_text_to_train_on(chatty, tmp_path, capsys):
+    argv = [chatty.parent / "chat.txt", "--tokenizer", chatty.parent / "bpe.json"]
+    message = refused(capsys, "train", *argv, "--out", tmp_path / "run")
+    assert "; --allow-special takes it for one; if its characters are meant, train a tok" in message
 
 
 def test_the_default_folder_is_readable_and_never_taken(at, capsys):

@@ -140,6 +140,8 @@ def test_the_patterns_that_are_named_are_there():
         (["text.txt", "--vocab-size", "many"], "invalid int value"),
         (["text.txt", "--special", "<|a|>", "--special", "<|a|>"], "'<|a|>' is given twice"),
         (["text.txt", "--special", ""], "special token"),
+        (["text.txt", "--special", "x\udcffy"], r"--special: expected UTF-8; got b'x\xffy'"),
+        (["text.txt", "--special", "x\ud800y"], r"--special: expected UTF-8; got 'x\ud800y'"),
         (["text.txt", "--min-frequency", "0"], "--min-frequency must be at least 1; got 0"),
         (["text.txt", "--tie-break", "last"], "invalid choice"),
         (["text.txt", "--threads", "0"], "--threads: expected a number of threads from 1"),
@@ -259,7 +261,8 @@ def test_special_tokens_are_refused_unless_allowed(at, capsys):
     (at / "special.txt").write_text(text)
     ids = load_tokenizer("bpe.json").special_tokens
     message = refused(capsys, "encode", "bpe.json", "special.txt")
-    assert "'<|end|>' at byte 3; --allow-special takes it for one\n" in message
+    advice = "--allow-special takes it for one, --special-as-text for its characters\n"
+    assert f"'<|end|>' at byte 3; {advice}" in message
     before = files_below(at)
     refused(capsys, "encode", "bpe.json", "special.txt", "--out", "ids.npy")
     assert files_below(at) == before
@@ -270,6 +273,24 @@ def test_special_tokens_are_refused_unless_allowed(at, capsys):
     argv = ["encode", "bpe.json", "special.txt", "--allow-special", "all", "--out", "ids.npy"]
     assert tokenizer(*argv) == 0
     assert ids["<|end|>"] in np.load("ids.npy")
+
+
+@pytest.mark.parametrize("out", [[], ["--out", "ids.npy"]])
+def test_special_tokens_as_their_characters(at, capsys, out):
+    def encoded(*argv):
+        assert tokenizer("encode", "bpe.json", *argv, *out) == 0
+        printed = capsys.readouterr().out.split()
+        return np.load("ids.npy").tolist() if out else [int(word) for word in printed]
+
+    text = "fox<|end|><|pad|>"
+    (at / "special.txt").write_text(text)
+    bpe = load_tokenizer("bpe.json")
+    plain = bpe.encode(text, disallowed_special=()).tolist()
+    assert encoded("special.txt", "--special-as-text") == plain
+    assert encoded("--text", text, "--special-as-text") == plain
+    mixed = bpe.encode(text, allowed_special={"<|end|>"}, disallowed_special=()).tolist()
+    assert encoded("special.txt", "--special-as-text", "--allow-special", "<|end|>") == mixed
+    assert (bpe.special_tokens["<|end|>"] in mixed, mixed == plain) == (True, False)
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scratchgrad.cli.names import no_such
 from scratchgrad.cli.output import replacing
-from scratchgrad.cli.special import advising
+from scratchgrad.cli.special import add_special_options, advising, as_given, special_rule
 from scratchgrad.cli.tokenizer.sources import check_out, check_sources
 from scratchgrad.errors import ConfigError, DataError
 
@@ -46,14 +44,7 @@ def add_parser(actions: Any) -> None:
         metavar="IDS.npy",
         help="write all ids to one file, which can be memory-mapped (default: stdout)",
     )
-    parser.add_argument(
-        "--allow-special",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="take this special token in the text for one, may be repeated; all for every one "
-        "(default: refuse a text that has any)",
-    )
+    add_special_options(parser)
     parser.add_argument(
         "--count", action="store_true", help="print how many ids, and not which (default: which)"
     )
@@ -61,7 +52,7 @@ def add_parser(actions: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print ids, or write them to a file."""
-    with advising("--allow-special takes it for one"):
+    with advising():
         return _run(arguments)
 
 
@@ -80,20 +71,20 @@ def _run(arguments: argparse.Namespace) -> int:
     from scratchgrad.tokenizer import BPETokenizer, load_tokenizer
 
     tokenizer = load_tokenizer(arguments.tokenizer)
-    allowed = _allowed(tokenizer, arguments.allow_special)
+    special = special_rule(arguments, tokenizer)
     if arguments.out is None:
         for source in [None] if string is not None else texts:
-            ids = _encode(tokenizer, string if source is None else source, source, allowed)
+            ids = _encode(tokenizer, string if source is None else source, source, special)
             print(len(ids) if arguments.count else " ".join(map(str, ids.tolist())))
         return 0
     with replacing(arguments.out) as place:
         if isinstance(tokenizer, BPETokenizer) and string is None and "-" not in texts:
             paths = [Path(text) for text in texts]
             with stages() as bar:
-                ids = tokenizer.encode_file(paths, place, allowed_special=allowed, progress=bar)
+                ids = tokenizer.encode_file(paths, place, progress=bar, **special)
         else:
-            rows = [_encode(tokenizer, string, None, allowed)] if string is not None else []
-            rows += [_encode(tokenizer, text, text, allowed) for text in texts]
+            rows = [_encode(tokenizer, string, None, special)] if string is not None else []
+            rows += [_encode(tokenizer, text, text, special) for text in texts]
             ids = np.concatenate(rows)
             with open(place, "wb") as file:
                 np.save(file, ids)
@@ -103,21 +94,8 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _allowed(tokenizer: CharTokenizer | BPETokenizer, names: list[str]) -> Any:
-    from scratchgrad.tokenizer import BPETokenizer
-
-    known = tokenizer.special_tokens if isinstance(tokenizer, BPETokenizer) else {}
-    if "all" in names:
-        return "all"
-    for name in names:
-        if name not in known:
-            there = f"the tokenizer has {', '.join(known)}" if known else "the tokenizer has none"
-            raise no_such("special token", name, known, there)
-    return set(names)
-
-
 def _encode(
-    tokenizer: CharTokenizer | BPETokenizer, text: str, source: str | None, allowed: Any
+    tokenizer: CharTokenizer | BPETokenizer, text: str, source: str | None, special: dict[str, Any]
 ) -> NDArray[Any]:
     """Encode a text, or, where it is the name of a source, what that holds."""
     from scratchgrad.tokenizer import BPETokenizer
@@ -127,10 +105,8 @@ def _encode(
         content = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
     if isinstance(tokenizer, BPETokenizer):
         if isinstance(content, str):
-            # Python hides bytes of the command line that are not UTF-8 in lone surrogates.
-            with contextlib.suppress(UnicodeEncodeError):
-                content = content.encode("utf-8", "surrogateescape")
-        return tokenizer.encode(content, allowed_special=allowed)
+            content = as_given(content)
+        return tokenizer.encode(content, **special)
     if isinstance(content, bytes):
         try:
             content = content.decode("utf-8")

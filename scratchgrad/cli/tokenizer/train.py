@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from scratchgrad.cli.names import no_such
 from scratchgrad.cli.output import replacing
+from scratchgrad.cli.special import as_given
 from scratchgrad.cli.tokenizer.sources import check_out, check_sources
 from scratchgrad.errors import ConfigError
 
@@ -86,6 +87,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Learn a vocabulary, and say what came of it."""
     check_out(arguments.out, arguments.text)
     for number, special in enumerate(arguments.special):
+        try:
+            special.encode("utf-8")
+        except UnicodeEncodeError:
+            raise ConfigError(f"--special: expected UTF-8; got {as_given(special)!r}") from None
         if special in arguments.special[:number]:
             raise ConfigError(f"--special: {special!r} is given twice; once is enough")
     if arguments.min_frequency < 1:
