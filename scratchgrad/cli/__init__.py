@@ -72,7 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except ScratchgradError as error:
-        return _complain(f"{name}: error: {error}")
+        # Who says it in the library is of no use here.
+        return _complain(f"{name}: error: " + re.sub(r"\b\w+Tokenizer\.\w+: ", "", str(error)))
     except BrokenPipeError:
         # Python would try to flush once more at its end, and complain.
         with contextlib.suppress(OSError, ValueError):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import signal
 import sys
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scratchgrad.cli.names import no_such
 from scratchgrad.errors import ConfigError
 from scratchgrad.train.config import (
     BPE,
@@ -238,6 +241,7 @@ def _open(arguments: argparse.Namespace, changes: dict[str, Any]) -> Session:
         set_threads(arguments.threads, name="--threads")
     if arguments.resume is not None:
         return session.resume(arguments.resume, arguments.text, changes)
+    _check_tokenizer(arguments.tokenizer)
     preset = arguments.preset or DEFAULT_PRESET
     out = arguments.out or free_run_name(preset, arguments.text)
     advice = (
@@ -253,6 +257,16 @@ def _open(arguments: argparse.Namespace, changes: dict[str, Any]) -> Session:
             overwrite=arguments.overwrite,
             progress=progress,
         )
+
+
+def _check_tokenizer(given: str | None) -> None:
+    """Refuse a word that is neither a kind of tokenizer nor a file."""
+    kinds = (CHARACTERS, BPE)
+    if given is None or given in kinds or not re.fullmatch(r"\w*", given):
+        return
+    if not given or not Path(given).exists():
+        known = f"there are {CHARACTERS} and {BPE}, and no file has that name"
+        raise no_such("tokenizer", given, kinds, known)
 
 
 def _print_result(session: Session, outcome: Outcome, *, quiet: bool) -> None:

@@ -112,6 +112,18 @@ def test_every_option_of_training_arrives(at, capsys, monkeypatch):
     assert seen == {"min_frequency": 3, "tie_break": "greatest", "vocab_size": 4096}
 
 
+def test_one_is_no_plural(at, capsys):
+    (at / "one.txt").write_text("ab")
+    assert tokenizer("train", "one.txt", "--vocab-size", 257, "--out", "a.json") == 0
+    out = capsys.readouterr().out
+    assert "256 bytes, 1 merge; " in out
+    assert "2 bytes; the last merge occurs 1 time\n" in out
+    assert tokenizer("show", "a.json", "--text", "one.txt") == 0
+    out = capsys.readouterr().out
+    assert "257 tokens, 1 merge, 0 special\n" in out
+    assert "2 bytes, 1 token, 2.00 bytes a token\n" in out
+
+
 def test_fewer_merges_than_asked_for_is_a_note(at, capsys):
     assert tokenizer("train", "text.txt", "--vocab-size", 5000, "--out", "a.json", "--quiet") == 0
     captured = capsys.readouterr()
@@ -134,9 +146,10 @@ def test_the_patterns_that_are_named_are_there():
         (["text.txt", "--pattern", "gpt3"], "no pattern is called 'gpt3'; did you mean gpt2?"),
         (["text.txt", "--pattern", "words"], "there are gpt2, cl100k, o200k, none"),
         (["text.txt", "--pattern", "(a"], "(a"),
-        (["text.txt", "--vocab-size", "255"], "255"),
-        (["text.txt", "--vocab-size", "256", "--special", "<|a|>"], "256"),
-        (["text.txt", "--vocab-size", "-1"], "-1"),
+        (["text.txt", "--vocab-size", "255"], "error: --vocab-size must be at least 256"),
+        (["text.txt", "--vocab-size", "256", "--special", "<|a|>"], "and 1 special token; got 256"),
+        (["text.txt", "--vocab-size", "-1"], "256 bytes and 0 special tokens; got -1"),
+        (["empty.txt"], "error: the source is empty; expected some text"),
         (["text.txt", "--vocab-size", "many"], "invalid int value"),
         (["text.txt", "--special", "<|a|>", "--special", "<|a|>"], "'<|a|>' is given twice"),
         (["text.txt", "--special", ""], "special token"),
@@ -154,6 +167,7 @@ def test_the_patterns_that_are_named_are_there():
 )
 def test_mistakes_in_training_leave_no_trace(at, capsys, argv, message):
     (at / "empty").mkdir()
+    (at / "empty.txt").touch()
     before = files_below(at)
     out = [] if "--out" in argv else ["--out", "new.json"]
     assert message in refused(capsys, "train", *argv, *out)
@@ -336,8 +350,8 @@ def test_mistakes_in_encoding(at, capsys, argv, message):
         (["text.txt"], "text.txt: 'the' at position 0 is no id"),
         (["floats.npy"], "expected a row of whole numbers; got dtype float64, shape (3,)"),
         (["square.npy"], "shape (2, 2)"),
-        (["objects.npy"], "cannot read ids from objects.npy"),
-        (["cut.npy"], "cannot read ids from cut.npy"),
+        (["objects.npy"], "objects.npy: it is cut short or damaged, or holds Python objects"),
+        (["cut.npy"], "cannot read ids from cut.npy: it is cut short or damaged"),
         (["large.npy"], "id 70000 at position 1 is outside"),
         (["empty"], "empty"),
         (["ids.npy", "--out", "ids.npy"], "ids.npy is read too"),

@@ -93,8 +93,10 @@ def _read_ids(words: list[str]) -> NDArray[Any]:
     try:
         # No pickle: an array of objects is refused.
         ids: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"cannot read ids from {name}: {error}") from None
+    except (ValueError, OSError, EOFError):
+        raise DataError(
+            f"cannot read ids from {name}: it is cut short or damaged, or holds Python objects"
+        ) from None
     if ids.ndim != 1 or ids.dtype.kind not in "iu":
         raise DataError(
             f"{name}: expected a row of whole numbers; got dtype {ids.dtype}, shape {ids.shape}"

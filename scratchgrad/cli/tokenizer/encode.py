@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scratchgrad.cli.names import counted
 from scratchgrad.cli.output import replacing
 from scratchgrad.cli.special import add_special_options, advising, as_given, special_rule
 from scratchgrad.cli.tokenizer.sources import check_out, check_sources
@@ -90,7 +91,7 @@ def _run(arguments: argparse.Namespace) -> int:
                 np.save(file, ids)
         count = len(ids)
         del ids  # Windows does not move a file that is still mapped
-    print(f"{count:,} ids, written to {arguments.out}")
+    print(f"{counted(count, 'id')}, written to {arguments.out}")
     return 0
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scratchgrad.cli.names import counted
 from scratchgrad.cli.output import write_output
 from scratchgrad.cli.tokenizer.sources import check_out
 from scratchgrad.errors import ConfigError, DataError
@@ -197,15 +198,15 @@ def _lines(report: dict[str, Any]) -> list[str]:
     if report["kind"] == "characters":
         # Quotes apart: a new line is to be seen, and not obeyed.
         shown = " ".join(repr(character)[1:-1] for character in report["characters"])
-        lines = [f"{report['file']}: {report['vocab_size']:,} characters", "", shown]
+        lines = [f"{report['file']}: {counted(report['vocab_size'], 'character')}", "", shown]
     else:
         lines = _byte_pair_lines(report)
     if "text" in report:
         text = report["text"]
         lines += [
             "",
-            f"text {text['name']}: {text['bytes']:,} bytes, {text['tokens']:,} tokens, "
-            f"{text['per_token']:.2f} bytes a token",
+            f"text {text['name']}: {counted(text['bytes'], 'byte')}, "
+            f"{counted(text['tokens'], 'token')}, {text['per_token']:.2f} bytes a token",
         ]
     if "compression" in report:
         lines += ["", "  tokens in the vocabulary   bytes a token"]
@@ -221,8 +222,8 @@ def _byte_pair_lines(report: dict[str, Any]) -> list[str]:
     pattern = report["pattern"]
     name = pattern["name"] or "a pattern of its own"
     lines = [
-        f"{report['file']}: {report['tokens']:,} tokens, {report['merge_count']:,} merges, "
-        f"{len(special)} special",
+        f"{report['file']}: {report['tokens']:,} tokens, "
+        f"{counted(report['merge_count'], 'merge')}, {len(special)} special",
         f"pattern  {name}" + (f": {pattern['string']}" if pattern["string"] else ""),
     ]
     lines += [f"special  {text!r} {id_}" for text, id_ in special.items()]

@@ -11,7 +11,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scratchgrad.cli.names import no_such
+from scratchgrad.cli.names import counted, no_such
 from scratchgrad.cli.output import replacing
 from scratchgrad.cli.special import as_given
 from scratchgrad.cli.tokenizer.sources import check_out, check_sources
@@ -79,7 +79,9 @@ def add_parser(actions: Any) -> None:
     )
     parser.add_argument("--threads", type=int, metavar="N", help="processor threads (default: all)")
     parser.add_argument(
-        "--quiet", action="store_true", help="print nothing (default: progress and the result)"
+        "--quiet",
+        action="store_true",
+        help="print only a note if there are fewer merges (default: progress and the result)",
     )
 
 
@@ -95,6 +97,13 @@ def run(arguments: argparse.Namespace) -> int:
             raise ConfigError(f"--special: {special!r} is given twice; once is enough")
     if arguments.min_frequency < 1:
         raise ConfigError(f"--min-frequency must be at least 1; got {arguments.min_frequency}")
+    lowest = 256 + len(arguments.special)
+    if arguments.vocab_size < lowest:
+        special = counted(len(arguments.special), "special token")
+        raise ConfigError(
+            f"--vocab-size must be at least {lowest}, for 256 bytes and {special}; "
+            f"got {arguments.vocab_size}"
+        )
     # A word is meant as a name: as an expression it would match itself alone.
     if arguments.pattern not in PATTERNS and re.fullmatch(r"[\w.-]+", arguments.pattern):
         known = f"there are {', '.join(PATTERNS)}; an expression needs more than a word"
@@ -147,14 +156,14 @@ class _Watch:
 def _say_learned(tokenizer: BPETokenizer, size: int, seconds: float, out: str) -> None:
     vocabulary = tokenizer.vocabulary
     merges, special = len(vocabulary.merges), len(vocabulary.special_tokens)
-    parts = [f"{tokenizer.vocab_size - merges - special} bytes", f"{merges:,} merges"]
+    parts = [f"{tokenizer.vocab_size - merges - special} bytes", counted(merges, "merge")]
     if special:
         parts.append(f"{special} special")
     print(f"{tokenizer.vocab_size:,} tokens: {', '.join(parts)}; {seconds:.1f} s")
     # If the last merge is rare, the vocabulary is larger than the text bears.
     counts = [] if vocabulary.counts is None else vocabulary.counts.tolist()
-    rare = f"; the last merge occurs {counts[-1]:,} times" if counts else ""
-    print(f"text   {size:,} bytes{rare}")
+    rare = f"; the last merge occurs {counted(counts[-1], 'time')}" if counts else ""
+    print(f"text   {counted(size, 'byte')}{rare}")
     print(f"wrote  {out}")
     print(f"next:  scratchgrad tokenizer show {shlex.quote(out)}")
     print(f"       scratchgrad train TEXT --tokenizer {shlex.quote(out)}")
