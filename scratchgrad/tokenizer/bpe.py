@@ -343,7 +343,8 @@ class BPETokenizer:
         errors : str
             What becomes of bytes that are not UTF-8, as there are when a character has been cut in
             two: "replace" puts U+FFFD, "strict" raises, and so on, as in `bytes.decode`. Half a
-            surrogate pair comes back as it was encoded.
+            surrogate pair, in its three bytes, is none of them: it was text when it was encoded,
+            and comes back as that, under "strict" too.
 
         Raises
         ------
@@ -353,6 +354,8 @@ class BPETokenizer:
             Not a row of whole numbers.
         DataError
             Not UTF-8, and ``errors`` is "strict".
+        ConfigError
+            ``errors`` is none of those that `bytes.decode` knows.
         """
         return self._decoder.text(ids, errors)
 
@@ -366,6 +369,8 @@ class BPETokenizer:
 
     def stream(self) -> TokenStream:
         """Decode ids one after the other, without ever splitting a character.
+
+        What it gives in all is what `decode` gives for all of the ids.
 
         >>> stream = BPETokenizer().stream()
         >>> [stream.push(id_) for id_ in "né".encode()], stream.flush()

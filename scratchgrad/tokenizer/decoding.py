@@ -1,15 +1,51 @@
-"""From ids to bytes and text."""
+"""From ids to bytes and text.
+
+A str may hold a lone surrogate, half of a UTF-16 pair, and encoding carries it as the three bytes
+that UTF-8 would give it: ED A0..BF 80..BF. Decoding gives it back, wherever it stands. Every other
+byte that is not UTF-8 is wrong, and the caller says what becomes of it. One handler of errors does
+both, so a stream and a whole text cannot disagree.
+"""
 
 from __future__ import annotations
 
 import codecs
+import re
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from scratchgrad.errors import DataError, DtypeError, IdRangeError
+from scratchgrad.errors import ConfigError, DataError, DtypeError, IdRangeError
 from scratchgrad.tokenizer.vocabulary import Vocabulary
+
+ERRORS = ("replace", "strict", "ignore", "backslashreplace", "surrogateescape", "surrogatepass")
+
+_CODEC = "utf-8"
+_SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
+
+
+def _register(errors: str) -> str:
+    """Make known a handler of bytes that are not UTF-8: surrogates, or else what ``errors`` says.
+
+    Returns
+    -------
+    str
+        The name by which `bytes.decode` knows it.
+    """
+    otherwise, name = codecs.lookup_error(errors), f"scratchgrad.surrogates-else-{errors}"
+
+    def handle(error: UnicodeError) -> tuple[str | bytes, int]:
+        if isinstance(error, UnicodeDecodeError):
+            three = error.object[error.start : error.start + 3]
+            if _SURROGATE.fullmatch(three):
+                return three.decode(_CODEC, "surrogatepass"), error.start + 3
+        return otherwise(error)
+
+    codecs.register_error(name, handle)
+    return name
+
+
+_HANDLERS = {errors: _register(errors) for errors in ERRORS}
 
 
 class Decoder:
@@ -32,13 +68,11 @@ class Decoder:
 
     def text(self, ids: ArrayLike, errors: str) -> str:
         """The same as text."""
+        if errors not in ERRORS:
+            raise ConfigError(f"errors: expected one of {', '.join(ERRORS)}; got {errors!r}")
         data = self.joined(ids)
         try:
-            return data.decode("utf-8", "surrogatepass")
-        except UnicodeDecodeError:
-            pass
-        try:
-            return data.decode("utf-8", errors)
+            return data.decode(_CODEC, _HANDLERS[errors])
         except UnicodeDecodeError as error:
             raise DataError(
                 f"the ids are not those of a UTF-8 text: byte 0x{data[error.start]:02x} at "
@@ -87,7 +121,8 @@ class TokenStream:
     """Ids in, text out, each character as soon as it is complete."""
 
     def __init__(self, decoder: Decoder) -> None:
-        self._decoder, self._utf8 = decoder, codecs.getincrementaldecoder("utf-8")("replace")
+        self._decoder = decoder
+        self._utf8 = codecs.getincrementaldecoder(_CODEC)(_HANDLERS["replace"])
         self._strip = decoder.prefix_space
 
     def push(self, id_: int) -> str:

@@ -350,7 +350,6 @@ def test_conversations_that_are_none():
 
 @given(TEXT)
 def test_a_stream_gives_the_text_and_never_half_a_character(text):
-    text = text.encode("utf-8", "ignore").decode()  # half a surrogate pair is never complete
     stream = TRAINED.stream()
     parts = [stream.push(id_) for id_ in TRAINED.encode(text).tolist()]
     assert "".join(parts) == text  # half of one would have become U+FFFD
@@ -367,6 +366,47 @@ def test_what_is_not_utf8_is_replaced_or_refused():
     assert BPETokenizer().decode([0xFF, 0x61]) == "\ufffda"
     with pytest.raises(DataError, match="byte 0xff at 0"):
         BPETokenizer().decode([0xFF, 0x61], errors="strict")
+
+
+# Of what UTF-8 and surrogates are made of: whole, cut short, in a row, and none of these.
+SHREDS = st.one_of(
+    st.sampled_from([b"a", "é".encode(), "漢".encode(), "😀".encode(), b"\xed", b"\xed\x9f\xbf"]),
+    st.sampled_from([b"\xed\xa0\x80", b"\xed\xbf\xbf", b"\xed\xa0", b"\xed\xb0", b"\xf0\x9f"]),
+    st.binary(max_size=3),
+)
+
+
+@given(st.lists(SHREDS, max_size=12).map(b"".join), st.data())
+def test_a_stream_gives_what_decode_gives_however_the_bytes_are_cut(data, drawn):
+    at = sorted(drawn.draw(st.sets(st.integers(0, len(data)), max_size=8)))
+    parts = [data[i:j] for i, j in zip([0, *at], [*at, len(data)], strict=True)]
+    tokens = list(dict.fromkeys(part for part in parts if len(part) > 1))
+    tokenizer = BPETokenizer(Vocabulary((*(bytes([byte]) for byte in range(256)), *tokens), []))
+    ids = [256 + tokens.index(part) if len(part) > 1 else part[0] for part in parts if part]
+    stream = tokenizer.stream()
+    text = "".join([*map(stream.push, ids), stream.flush()])
+    assert text == tokenizer.decode(ids) == tokenizer.decode(list(data))
+    # The definition: the surrogates apart, each stretch between them as Python decodes it.
+    stretches = regex.split(rb"(\xed[\xa0-\xbf][\x80-\xbf])", data)
+    assert text == "".join(
+        stretch.decode("utf-8", "surrogatepass" if place % 2 else "replace")
+        for place, stretch in enumerate(stretches)
+    )
+
+
+def test_surrogates_that_were_encoded_are_text_and_other_bytes_what_errors_says():
+    tokenizer, surrogate = BPETokenizer(), [0xED, 0xA0, 0x80]
+    assert tokenizer.decode(surrogate, errors="strict") == "\ud800"
+    assert tokenizer.decode([*surrogate, 0xFF, 97]) == "\ud800\ufffda"
+    assert tokenizer.decode([*surrogate, 0xFF, 97], errors="ignore") == "\ud800a"
+    assert tokenizer.decode([*surrogate, 0xFF], errors="backslashreplace") == "\ud800\\xff"
+    assert tokenizer.decode([0xED, 0xA0], errors="replace") == "\ufffd\ufffd"
+    assert tokenizer.decode([0xED, 0xC3, 0xA9]) == "\ufffdé"
+    with pytest.raises(DataError, match="byte 0xff at 3"):
+        tokenizer.decode([*surrogate, 0xFF], errors="strict")
+    for errors in ("foo", None, 5, ["strict"], "xmlcharrefreplace"):
+        with pytest.raises(ConfigError, match=r"errors: expected one of .*; got"):
+            tokenizer.decode([97], errors=errors)
 
 
 @pytest.mark.parametrize(
