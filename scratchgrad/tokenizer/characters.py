@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from scratchgrad.data import smallest_dtype
 from scratchgrad.errors import DataError
-from scratchgrad.tokenizer.decoding import check_ids
+from scratchgrad.tokenizer.decoding import check_id, check_ids
 
 FORMAT = "scratchgrad-characters"
 VERSION = 1
@@ -142,7 +142,8 @@ class CharTokenizer:
 
     def token_bytes(self, id_: int) -> bytes:
         """Return the UTF-8 of one character; raises as `decode` does."""
-        return self.decode([id_]).encode("utf-8", _LENIENT)
+        id_ = check_id(id_, self.vocab_size, "CharTokenizer.token_bytes")
+        return self._characters[id_].encode("utf-8", _LENIENT)
 
     def stream(self) -> CharStream:
         """Return a decoder that is fed id by id."""
@@ -203,7 +204,8 @@ class CharStream:
 
     def push(self, id_: int) -> str:
         """Return the character of an id."""
-        return self._tokenizer.decode([id_])
+        characters = self._tokenizer.characters
+        return characters[check_id(id_, len(characters), "CharTokenizer.stream().push")]
 
     def flush(self) -> str:
         """Return what is left: nothing."""

@@ -9,6 +9,7 @@ both, so a stream and a whole text cannot disagree.
 from __future__ import annotations
 
 import codecs
+import operator
 import re
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scratchgrad.errors import ConfigError, DataError, DtypeError, IdRangeError
+from scratchgrad.tokenizer.checks import shorten
 from scratchgrad.tokenizer.vocabulary import Vocabulary
 
 ERRORS = ("replace", "strict", "ignore", "backslashreplace", "surrogateescape", "surrogatepass")
@@ -56,9 +58,14 @@ class Decoder:
         self._gaps = np.array([token is None for token in vocabulary.tokens])
         self.prefix_space = vocabulary.prefix_space
 
-    def token(self, id_: int) -> bytes:
+    def token(self, id_: int, what: str = "token_bytes") -> bytes:
         """The bytes of one id."""
-        return self._tokens[self._check(id_)[0]]
+        number = check_id(id_, len(self._tokens), f"BPETokenizer.{what}")
+        if self._gaps[number]:
+            raise IdRangeError(
+                f"BPETokenizer.{what}: id {number} has no token; it is a gap in this vocabulary"
+            )
+        return self._tokens[number]
 
     def joined(self, ids: ArrayLike) -> bytes:
         """The bytes of a row of ids."""
@@ -99,10 +106,20 @@ def check_ids(ids: ArrayLike, size: int, whose: str) -> NDArray[Any]:
     DtypeError, IdRangeError
         They are not; the message begins with whose they are.
     """
-    array = np.atleast_1d(np.asarray(ids))
+    try:
+        array = np.atleast_1d(np.asarray(ids))
+        whole = array.dtype.kind in "iu"
+        if array.dtype.kind in "fO":  # whole numbers too large for NumPy become one of these
+            exact = np.atleast_1d(np.asarray(ids, dtype=object))
+            if all(type(id_) is int for id_ in exact.flat):
+                array, whole = exact, True
+    except ValueError:  # rows of several lengths
+        raise DtypeError(
+            f"{whose}.decode: expected a row of whole numbers; got {shorten(ids)}"
+        ) from None
     if array.size == 0:
         return np.zeros(0, np.int64)
-    if array.dtype.kind not in "iu" or array.ndim != 1:
+    if not whole or array.ndim != 1:
         raise DtypeError(
             f"{whose}.decode: expected a row of whole numbers; got dtype {array.dtype}, shape "
             f"{array.shape}"
@@ -111,10 +128,23 @@ def check_ids(ids: ArrayLike, size: int, whose: str) -> NDArray[Any]:
     if outside.any():
         place = int(outside.argmax())
         raise IdRangeError(
-            f"{whose}.decode: id {array[place]} at position {place} is outside the vocabulary; "
-            f"expected 0 to {size - 1}"
+            f"{whose}.decode: id {shorten(int(array[place]))} at position {place} is outside the "
+            f"vocabulary; expected 0 to {size - 1}"
         )
-    return array
+    return array if array.dtype != object else array.astype(np.int64)
+
+
+def check_id(id_: Any, size: int, what: str) -> int:
+    """Return an id, if it is a whole number from 0 to size - 1; see `check_ids`."""
+    try:
+        number = operator.index(id_)
+    except TypeError:
+        raise DtypeError(f"{what}: expected one id, a whole number; got {shorten(id_)}") from None
+    if not 0 <= number < size:
+        raise IdRangeError(
+            f"{what}: id {shorten(number)} is outside the vocabulary; expected 0 to {size - 1}"
+        )
+    return number
 
 
 class TokenStream:
@@ -127,7 +157,7 @@ class TokenStream:
 
     def push(self, id_: int) -> str:
         """Take an id; return the text that has become certain, which may be none."""
-        data = self._decoder.token(id_)
+        data = self._decoder.token(id_, "stream().push")
         if self._strip:
             data, self._strip = data.removeprefix(b" "), False
         return self._utf8.decode(data)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scratchgrad.errors import ConfigError, DataError, DtypeError, IdRangeError
 from scratchgrad.kernels.bpe import reference
 from scratchgrad.kernels.jit import COMPILED
-from scratchgrad.tokenizer import CHAT_TOKENS, BPETokenizer, Vocabulary
+from scratchgrad.tokenizer import CHAT_TOKENS, BPETokenizer, CharTokenizer, Vocabulary
 from scratchgrad.tokenizer.patterns import NAMED
 
 PROSE = (
@@ -414,7 +414,15 @@ def test_surrogates_that_were_encoded_are_text_and_other_bytes_what_errors_says(
     [
         ([1, 330], IdRangeError, "id 330 at position 1"),
         ([-1], IdRangeError, "id -1 at position 0"),
-        ([2**63], IdRangeError, "position 0"),
+        ([2**63], IdRangeError, f"id {2**63} at position 0"),
+        ([2**64], IdRangeError, f"id {2**64} at position 0"),
+        ([-(2**63) - 1], IdRangeError, f"id -{2**63 + 1} at position 0"),
+        ([1, 2**63], IdRangeError, f"id {2**63} at position 1"),
+        ([1, 2**63, -1], IdRangeError, f"id {2**63} at position 1"),
+        ([10**5000], IdRangeError, "id a number of more than 60 digits at position 0"),
+        ([1, [2]], DtypeError, r"whole numbers; got \[1, \[2\]\]"),
+        ([1, None], DtypeError, "dtype object"),
+        (np.array([1.0, 2.0]), DtypeError, "dtype float64"),
         ([1.5], DtypeError, "whole numbers"),
         ([[1, 2]], DtypeError, "row"),
         ("abc", DtypeError, "whole numbers"),
@@ -425,6 +433,22 @@ def test_ids_that_are_none(ids, error, message):
         TRAINED.decode(ids)
 
 
+@pytest.mark.parametrize("tokenizer", [TRAINED, CharTokenizer("abc")])
+def test_one_id_that_is_none_is_named_by_whoever_was_asked(tokenizer):
+    whose = type(tokenizer).__name__
+    for ask, name in (
+        (tokenizer.token_bytes, "token_bytes"),
+        (tokenizer.stream().push, r"stream\(\).push"),
+    ):
+        for id_ in (330, -1, 2**70):
+            with pytest.raises(IdRangeError, match=f"^{whose}.{name}: id {id_} is outside"):
+                ask(id_)
+        for wrong in ([1], np.array([1]), 1.0, "a", None):
+            with pytest.raises(DtypeError, match=f"^{whose}.{name}: expected one id, a whole"):
+                ask(wrong)
+        assert ask(np.uint8(1)) == ask(1)
+
+
 def test_an_id_in_a_gap_is_named():
     known = Vocabulary(
         (*(bytes([byte]) for byte in range(256)), None, b"<|x|>"), [], {"<|x|>": 257}
@@ -433,6 +457,8 @@ def test_an_id_in_a_gap_is_named():
     assert tokenizer.decode([97, 257]) == "a<|x|>"
     with pytest.raises(IdRangeError, match="id 256 at position 1 has no token"):
         tokenizer.decode([97, 256])
+    with pytest.raises(IdRangeError, match="token_bytes: id 256 has no token"):
+        tokenizer.token_bytes(256)
 
 
 def test_text_that_is_none():

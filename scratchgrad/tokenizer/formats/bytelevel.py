@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchgrad.errors import DataError
-from scratchgrad.tokenizer.formats.reading import by_id, shorten
+from scratchgrad.tokenizer.checks import shorten
+from scratchgrad.tokenizer.formats.reading import by_id
 from scratchgrad.tokenizer.vocabulary import Vocabulary
 
 

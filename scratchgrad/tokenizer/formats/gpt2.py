@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from scratchgrad.errors import DataError
+from scratchgrad.tokenizer.checks import shorten
 from scratchgrad.tokenizer.formats import bytelevel
 from scratchgrad.tokenizer.formats.reading import (
     PathLike,
     naming,
     read_json,
     read_text,
-    shorten,
 )
 from scratchgrad.tokenizer.vocabulary import Vocabulary
 

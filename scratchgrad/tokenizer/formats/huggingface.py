@@ -23,13 +23,14 @@ import numpy as np
 
 from scratchgrad.data.files import to_json, write_atomically
 from scratchgrad.errors import DataError
+from scratchgrad.tokenizer.checks import shorten
 from scratchgrad.tokenizer.formats import bytelevel
 from scratchgrad.tokenizer.formats.oniguruma import (
     ALL_OF_THE_TEXT,
     SPELLINGS,
     check_same,
 )
-from scratchgrad.tokenizer.formats.reading import PathLike, naming, read_json, shorten
+from scratchgrad.tokenizer.formats.reading import PathLike, naming, read_json
 from scratchgrad.tokenizer.formats.splits import merges_in_use
 from scratchgrad.tokenizer.vocabulary import Vocabulary
 

@@ -17,8 +17,8 @@ import struct
 import numpy as np
 
 from scratchgrad.errors import DataError
+from scratchgrad.tokenizer.checks import shorten as _shorten
 from scratchgrad.tokenizer.formats.reading import MAX_TOKEN_BYTES, PathLike, naming, read_bytes
-from scratchgrad.tokenizer.formats.reading import shorten as _shorten
 from scratchgrad.tokenizer.formats.splits import every_split
 from scratchgrad.tokenizer.vocabulary import Vocabulary
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 
 from scratchgrad.errors import DataError
-from scratchgrad.tokenizer.formats.reading import shorten
+from scratchgrad.tokenizer.checks import shorten
 
 # The named patterns as Oniguruma must have them; GPT-2's is built into ByteLevel. tiktoken spells
 # cl100k with \s++$ and {1,3}+ and more ++. Here (?![\s\S]) says what $ means there, the end of the

@@ -40,13 +40,13 @@ from numpy.typing import NDArray
 
 from scratchgrad.data.files import write_atomically
 from scratchgrad.errors import DataError
+from scratchgrad.tokenizer.checks import shorten
 from scratchgrad.tokenizer.formats.reading import (
     PathLike,
     check_id,
     id_limit,
     naming,
     read_json,
-    shorten,
 )
 from scratchgrad.tokenizer.vocabulary import Vocabulary
 

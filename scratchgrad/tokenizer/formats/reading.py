@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from scratchgrad.errors import DataError
+from scratchgrad.tokenizer.checks import check_path, shorten
 
 PathLike = str | os.PathLike[str]
 
@@ -29,6 +30,7 @@ MAX_ALL_TOKENS_BYTES = 4 << 20
 
 def read_bytes(path: PathLike) -> bytes:
     """Read a tokenizer file, if it is one file of a size that a tokenizer may have."""
+    check_path(path, "path")
     try:
         info = os.stat(path)
         # Opening a pipe would wait for somebody to write into it.
@@ -167,21 +169,6 @@ def check_lengths(tokens: Iterable[bytes]) -> None:
                 f"the tokens have more than {MAX_ALL_TOKENS_BYTES >> 20} MiB together; "
                 f"too many for a tokenizer"
             )
-
-
-def shorten(value: object) -> str:
-    """Return the repr of a value from a file, cut to a length that fits one line."""
-    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 200:
-        return "a number of more than 60 digits"  # whose repr may be refused by Python
-    if isinstance(value, (str, bytes, list)):
-        value = value[:80]
-    if isinstance(value, dict):
-        value = dict(list(value.items())[:20])
-    try:
-        text = repr(value)
-    except RecursionError:  # what could just be parsed may be too deep to be shown
-        return f"a {type(value).__name__} nested too deeply"
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def beside(path: PathLike, *names: str) -> Path | None:

@@ -31,6 +31,7 @@ import numpy as np
 
 from scratchgrad.data.files import write_atomically
 from scratchgrad.errors import DataError
+from scratchgrad.tokenizer.checks import shorten
 from scratchgrad.tokenizer.formats.reading import (
     PathLike,
     by_id,
@@ -39,7 +40,6 @@ from scratchgrad.tokenizer.formats.reading import (
     id_limit,
     naming,
     read_bytes,
-    shorten,
 )
 from scratchgrad.tokenizer.formats.splits import Alone, every_split
 from scratchgrad.tokenizer.vocabulary import Vocabulary
