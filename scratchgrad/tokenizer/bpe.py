@@ -8,9 +8,9 @@ is in `scratchgrad.kernels.bpe`.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,12 +19,13 @@ from numpy.typing import ArrayLike, NDArray
 from scratchgrad.data import smallest_dtype
 from scratchgrad.errors import ConfigError, DtypeError
 from scratchgrad.tokenizer.chat import conversation
+from scratchgrad.tokenizer.checks import check_path, check_progress, check_several, shorten
 from scratchgrad.tokenizer.corpus import Source, files_in, to_bytes, total_bytes
 from scratchgrad.tokenizer.decoding import Decoder, TokenStream
 from scratchgrad.tokenizer.encoding import TextEncoder
 from scratchgrad.tokenizer.formats import gpt2, huggingface, llama2c, own, tiktoken
 from scratchgrad.tokenizer.id_file import IdWriter, mapped
-from scratchgrad.tokenizer.patterns import Pattern
+from scratchgrad.tokenizer.patterns import NAMED, Pattern
 from scratchgrad.tokenizer.special import Names, SpecialTokens
 from scratchgrad.tokenizer.training import Progress, learn_vocabulary
 from scratchgrad.tokenizer.vocabulary import Vocabulary
@@ -32,6 +33,7 @@ from scratchgrad.tokenizer.vocabulary import Vocabulary
 PathLike: TypeAlias = str | os.PathLike[str]
 
 _BYTES = tuple(bytes([byte]) for byte in range(256))
+_WORD = re.compile(r"\w[\w.-]*")  # an expression, too, but one that nobody means
 
 
 class BPETokenizer:
@@ -71,7 +73,14 @@ class BPETokenizer:
         special_tokens: Iterable[str] = (),
     ) -> None:
         self.pattern = Pattern(pattern)
-        self._set(vocabulary or Vocabulary(_BYTES, np.zeros((0, 4), np.int32)))
+        if vocabulary is None:
+            vocabulary = Vocabulary(_BYTES, np.zeros((0, 4), np.int32))
+        if not isinstance(vocabulary, Vocabulary):
+            raise DtypeError(
+                f"vocabulary: expected a Vocabulary or None; got {shorten(vocabulary)}; name the "
+                f"others, as in BPETokenizer(pattern='gpt2')"
+            )
+        self._set(vocabulary)
         self.add_special_tokens(special_tokens)
 
     def _set(self, vocabulary: Vocabulary) -> None:
@@ -112,7 +121,9 @@ class BPETokenizer:
         ConfigError
             One is empty, or there already.
         """
-        names = [names] if isinstance(names, str) else list(names)
+        if isinstance(names, str):
+            names = [names]
+        names = check_several(names, "special_tokens", "names")
         if names:
             tokens, special = list(self.vocabulary.tokens), self.special_tokens
             for name in names:
@@ -234,6 +245,7 @@ class BPETokenizer:
         disallowed_special: Names = "all",
     ) -> list[NDArray[Any]]:
         """Encode many texts at once, on all threads; the same ids as `encode` gives for each."""
+        texts = check_several(texts, "encode_batch", "texts")
         texts = [_check_text(text, "encode_batch") for text in texts]
         for place, text in enumerate(texts):
             self._special.check(text, allowed_special, disallowed_special, f"text {place}")
@@ -277,16 +289,18 @@ class BPETokenizer:
             A file cannot be read, or has a disallowed special token; ``out`` cannot be written, or
             is one of the files. What was at ``out`` before is still there then.
         """
-        if separator is not None and separator not in self._special.ids:
+        known = isinstance(separator, str) and separator in self._special.ids
+        if separator is not None and not known:
             raise ConfigError(
                 f"separator: expected a special token of this tokenizer, which has "
-                f"{', '.join(self._special.ids) or 'none'}; got {separator!r}"
+                f"{', '.join(self._special.ids) or 'none'}; got {shorten(separator)}"
             )
         if isinstance(paths, str | os.PathLike):
             paths = [paths]
+        paths = check_several(paths, "paths", "paths")
+        report = check_progress(progress)
         # all of them now, for the file that is written may lie among them
-        files = [file for path in paths for file in files_in(Path(path))]
-        report = progress or (lambda stage, done, total: None)
+        files = [file for path in paths for file in files_in(check_path(path, "paths"))]
         total, done = total_bytes(files), 0
         with IdWriter(out, self._dtype, files) as writer:
             for file in files:
@@ -410,6 +424,18 @@ class BPETokenizer:
         cls, path: PathLike, pattern: str, special_tokens: Mapping[str, int] | None = None
     ) -> BPETokenizer:
         """Read tiktoken's ranks, with the pattern and special tokens, which are not in the file."""
+        if isinstance(pattern, str) and pattern not in NAMED and _WORD.fullmatch(pattern):
+            raise ConfigError(
+                f"there is no pattern {shorten(pattern)}; expected {', '.join(NAMED)} or an "
+                f"expression, which is more than a word"
+            )
+        if not isinstance(special_tokens, Mapping | None) or not all(
+            isinstance(name, str) for name in special_tokens or ()
+        ):
+            raise DtypeError(
+                f"special_tokens: expected a mapping from names to ids; got "
+                f"{shorten(special_tokens)}"
+            )
         return cls(tiktoken.read(path, special_tokens or {}), pattern)
 
     @classmethod

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from scratchgrad.data import smallest_dtype
 from scratchgrad.errors import DataError
+from scratchgrad.tokenizer.checks import check_path, write_file
 from scratchgrad.tokenizer.decoding import check_id, check_ids
 
 FORMAT = "scratchgrad-characters"
@@ -154,7 +154,7 @@ class CharTokenizer:
         # UTF-8 cannot carry a lone surrogate; a JSON escape can.
         lone = any("\ud800" <= character <= "\udfff" for character in self._characters)
         body = {"format": FORMAT, "version": VERSION, "characters": list(self._characters)}
-        Path(path).write_bytes(json.dumps(body, ensure_ascii=lone, indent=1).encode() + b"\n")
+        write_file(path, json.dumps(body, ensure_ascii=lone, indent=1).encode() + b"\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> CharTokenizer:
@@ -167,7 +167,7 @@ class CharTokenizer:
             that is no single character, or one that stands twice.
         """
         try:
-            body = json.loads(Path(path).read_bytes().decode("utf-8"))
+            body = json.loads(check_path(path, "path").read_bytes().decode("utf-8"))
         except FileNotFoundError:
             raise DataError(f"no such tokenizer file: {path}") from None
         except OSError as error:

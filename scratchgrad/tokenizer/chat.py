@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchgrad.errors import ConfigError, DataError
+from scratchgrad.tokenizer.checks import check_several
 
 if TYPE_CHECKING:
     from scratchgrad.tokenizer.bpe import BPETokenizer
@@ -30,10 +31,10 @@ def conversation(
             f"encode_chat: this tokenizer has no {' '.join(missing)}; "
             f"add_special_tokens(CHAT_TOKENS) adds them, for a model yet to be trained on them"
         )
-    for place, message in enumerate(messages):
+    for place, message in enumerate(check_several(messages, "encode_chat", "messages")):
         known = isinstance(message, Mapping)
         role, content = (message.get("role"), message.get("content")) if known else (None, None)
-        if role not in ROLES or not isinstance(content, str):
+        if not isinstance(role, str) or role not in ROLES or not isinstance(content, str):
             raise DataError(
                 f"encode_chat: message {place} is {message!r:.80}; expected a role, one of "
                 f"{', '.join(ROLES)}, and a content that is a str"

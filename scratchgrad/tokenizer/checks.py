@@ -40,7 +40,7 @@ def write_file(path: Any, content: bytes) -> None:
         raise
     except (OSError, ValueError) as error:  # ValueError: no name, or a NUL in it
         reason = error.strerror if isinstance(error, OSError) else error
-        raise DataError(f"cannot write {shorten(str(path))}: {reason}") from None
+        raise DataError(f"cannot write {str(path)!r}: {reason}") from None
 
 
 def check_several(values: Any, name: str, of: str) -> list[Any]:

@@ -8,7 +8,7 @@ user's allows it nowhere, and its documents are read whole.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -73,7 +73,7 @@ def documents(source: Source) -> Iterator[Document]:
         yield source
     elif isinstance(source, Path):
         yield from files_in(source)
-    elif isinstance(source, Iterable):
+    elif isinstance(source, Iterable) and not isinstance(source, Mapping):  # of keys alone
         for item in source:
             if not isinstance(item, str | bytes | bytearray | memoryview | Path):
                 raise DataError(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from scratchgrad.data.files import TEMPORARY_SUFFIX
 from scratchgrad.errors import DataError
+from scratchgrad.tokenizer.checks import check_path
 
 
 class IdWriter:
@@ -40,16 +41,17 @@ class IdWriter:
         dtype: np.dtype[Any],
         sources: Iterable[Path] = (),
     ) -> None:
-        self._path, self._dtype, self._count = Path(path), dtype, 0
-        if self._path.exists() and not self._path.is_file():
-            raise DataError(f"cannot write {path}: it is there, and is no file")
-        self._temporary = self._path.with_name(self._path.name + TEMPORARY_SUFFIX)
-        for written in (self._path, self._temporary):
-            if written.exists() and any(os.path.samefile(written, each) for each in sources):
-                raise DataError(
-                    f"cannot write {path}: {written} is one of the files to be read; "
-                    f"write to another folder"
-                )
+        self._path, self._dtype, self._count = check_path(path, "out"), dtype, 0
+        with self._told():
+            if self._path.exists() and not self._path.is_file():
+                raise DataError(f"cannot write {path}: it is there, and is no file")
+            self._temporary = self._path.with_name(self._path.name + TEMPORARY_SUFFIX)
+            for written in (self._path, self._temporary):
+                if written.exists() and any(os.path.samefile(written, each) for each in sources):
+                    raise DataError(
+                        f"cannot write {path}: {written} is one of the files to be read; "
+                        f"write to another folder"
+                    )
 
     def __enter__(self) -> IdWriter:
         with self._told():
@@ -67,8 +69,11 @@ class IdWriter:
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
-            raise DataError(f"cannot write {self._path}: {error.strerror or error}") from None
+        except DataError:
+            raise
+        except (OSError, ValueError) as error:  # ValueError: no name, or a NUL in it
+            reason = getattr(error, "strerror", None) or error
+            raise DataError(f"cannot write {self._path}: {reason}") from None
 
     def _write_header(self) -> None:
         # NumPy leaves room in a header for the length to grow, so it can be written over

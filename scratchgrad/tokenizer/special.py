@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal, TypeAlias
 
 from scratchgrad.errors import ConfigError, DataError
+from scratchgrad.tokenizer.checks import shorten
 
 Names: TypeAlias = Collection[str] | Literal["all"]
 
@@ -44,7 +45,7 @@ class SpecialTokens:
         """
         permitted = self._chosen(allowed, "allowed_special")
         refused = self._chosen(disallowed, "disallowed_special")
-        if disallowed == "all":
+        if isinstance(disallowed, str):
             refused -= permitted
         found = next(self._find(text, refused), None)
         if found is not None:
@@ -71,15 +72,19 @@ class SpecialTokens:
             yield whole[at:] if at else text
 
     def _chosen(self, names: Names, argument: str) -> set[str]:
-        if names == "all":
+        if isinstance(names, str) and names == "all":
             return set(self.ids)
-        if isinstance(names, str):
-            raise ConfigError(f'{argument}: expected a set of names, or "all"; got {names!r}')
-        unknown = [name for name in names if name not in self.ids]
+        # An iterator would be used up by the check, and nothing be left for what follows.
+        if isinstance(names, str | bytes) or not isinstance(names, Collection):
+            raise ConfigError(
+                f'{argument}: expected a set of names, or "all"; got {shorten(names)}; () is none'
+            )
+        unknown = [name for name in names if not isinstance(name, str) or name not in self.ids]
         if unknown:
             known = ", ".join(self.ids) or "none"
             raise ConfigError(
-                f"{argument}: {unknown[0]!r} is no special token of this tokenizer; it has {known}"
+                f"{argument}: {shorten(unknown[0])} is no special token of this tokenizer; "
+                f"it has {known}"
             )
         return set(names)
 

@@ -13,6 +13,7 @@ from scratchgrad.errors import ConfigError, DataError
 from scratchgrad.kernels.bpe.count import PieceCounts
 from scratchgrad.kernels.bpe.table import PADDING, padded
 from scratchgrad.kernels.bpe.train import MOST, MergeTrainer
+from scratchgrad.tokenizer.checks import check_progress
 from scratchgrad.tokenizer.corpus import Source, blocks, documents, groups, to_bytes, total_bytes
 from scratchgrad.tokenizer.patterns import Pattern
 from scratchgrad.tokenizer.vocabulary import Vocabulary
@@ -43,7 +44,7 @@ def learn_vocabulary(
     _check("min_frequency", min_frequency, 1, "a pair that occurs")
     if tie_break not in TIE_BREAKS:
         raise ConfigError(f"tie_break: expected smallest or greatest; got {tie_break!r}")
-    report = progress or (lambda stage, done, total: None)
+    report = check_progress(progress)
     text, ends, counts = _count(source, pattern, report)
     if (size := len(text) - PADDING) + len(ends) > MOST:
         raise DataError(

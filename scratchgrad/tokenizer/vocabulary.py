@@ -87,6 +87,8 @@ class Vocabulary:
             if token is not None and not isinstance(token, bytes):
                 raise DataError(f"the token of id {id_} is {_cut(repr(token))}; expected bytes")
         for text, id_ in self.special_tokens.items():
+            if not isinstance(text, str):
+                raise DataError(f"a special token must be a str; got {_cut(repr(text))}")
             if not text:
                 raise DataError("a special token is the empty text; expected at least a character")
             if isinstance(id_, bool) or not isinstance(id_, (int, np.integer)):

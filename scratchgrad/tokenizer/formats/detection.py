@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from scratchgrad.errors import DataError
 from scratchgrad.tokenizer import characters
+from scratchgrad.tokenizer.checks import check_path
 from scratchgrad.tokenizer.formats import own, tiktoken
 from scratchgrad.tokenizer.formats.reading import PathLike, beside, read_bytes, read_json
 
@@ -45,10 +46,10 @@ def detect(path: PathLike) -> Found:
     DataError
         There is no such file, or it is none of these.
     """
-    place = Path(path)
+    place = check_path(path, "path")
     try:
         is_folder = place.is_dir()
-    except ValueError:  # a NUL in the name
+    except (OSError, ValueError):  # a name that is too long, or has a NUL: reading it says so
         is_folder = False
     if is_folder:
         file = beside(place, "tokenizer.json")

@@ -16,14 +16,13 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from scratchgrad.data.files import to_json, write_atomically
+from scratchgrad.data.files import to_json
 from scratchgrad.errors import DataError
-from scratchgrad.tokenizer.checks import shorten
+from scratchgrad.tokenizer.checks import shorten, write_file
 from scratchgrad.tokenizer.formats import bytelevel
 from scratchgrad.tokenizer.formats.oniguruma import (
     ALL_OF_THE_TEXT,
@@ -259,7 +258,7 @@ def write(path: PathLike, vocabulary: Vocabulary, pattern: str) -> None:
     """
     with naming(path):
         body = _body(vocabulary, pattern)
-    write_atomically(Path(path), to_json(body))
+    write_file(path, to_json(body))
 
 
 def _body(vocabulary: Vocabulary, pattern: str) -> dict[str, Any]:

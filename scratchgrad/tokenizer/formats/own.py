@@ -32,15 +32,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scratchgrad.data.files import write_atomically
 from scratchgrad.errors import DataError
-from scratchgrad.tokenizer.checks import shorten
+from scratchgrad.tokenizer.checks import shorten, write_file
 from scratchgrad.tokenizer.formats.reading import (
     PathLike,
     check_id,
@@ -80,14 +78,14 @@ def write(path: PathLike, vocabulary: Vocabulary, pattern: str) -> None:
     Raises
     ------
     DataError
-        A special token or the pattern holds two lone surrogates side by side, which JSON cannot
-        tell from the one character that they are halves of.
+        It cannot be written there; or a special token or the pattern holds two lone surrogates side
+        by side, which JSON cannot tell from the one character that they are halves of.
     """
     texts = [pattern, *vocabulary.special_tokens]
     for text in texts:
         if json.loads(json.dumps(text)) != text:
             raise DataError(f"{path}: JSON cannot carry the lone surrogates in {shorten(text)}")
-    write_atomically(Path(path), "\n".join(_lines(vocabulary, pattern)).encode("utf-8"))
+    write_file(path, "\n".join(_lines(vocabulary, pattern)).encode("utf-8"))
 
 
 def _lines(vocabulary: Vocabulary, pattern: str) -> Iterable[str]:

@@ -25,13 +25,11 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
-from scratchgrad.data.files import write_atomically
 from scratchgrad.errors import DataError
-from scratchgrad.tokenizer.checks import shorten
+from scratchgrad.tokenizer.checks import shorten, write_file
 from scratchgrad.tokenizer.formats.reading import (
     PathLike,
     by_id,
@@ -119,7 +117,7 @@ def write(path: PathLike, vocabulary: Vocabulary) -> None:
         b"%s %d\n" % (base64.b64encode(token), id_)
         for token, id_ in sorted(ordinary.items(), key=lambda item: item[1])
     ]
-    write_atomically(Path(path), b"".join(lines))
+    write_file(path, b"".join(lines))
 
 
 def _ordinary(vocabulary: Vocabulary) -> dict[bytes, int]:

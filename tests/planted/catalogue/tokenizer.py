@@ -160,7 +160,7 @@ BUGS = [
         "ids_among_the_texts_that_they_are_made_from",
         CALLS + "bpe.py",
         was="for file in files:",
-        becomes="for file in (file for path in paths for file in files_in(Path(path))):",
+        becomes="for file in (f for path in paths for f in files_in(check_path(path, 'paths'))):",
         caught_by=SOURCES + "test_ids_are_never_written_over_what_they_are_made_from",
         lesson="The file is begun before the folder is listed.",
     ),
