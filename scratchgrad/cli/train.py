@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import shlex
 import signal
 import sys
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -193,7 +195,8 @@ def run(arguments: argparse.Namespace) -> int:
     names = [name for cls in (*_SETTINGS, TokenizerSettings) for name in field_names(cls)]
     changes = {name: getattr(arguments, name) for name in names}
     _check_combination(arguments)
-    session = _open(arguments, changes)
+    with _naming_options(names):
+        session = _open(arguments, changes)
     # Imported once nothing can be refused any more on the options alone.
     from scratchgrad.train.interrupt import stop_at_next_step
     from scratchgrad.train.loop import draw, run_training
@@ -217,6 +220,18 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"go on with:  scratchgrad train --resume {_quoted(session)}", flush=True)
     draw(session)
     return 128 + (interrupt.signal or signal.SIGINT)
+
+
+@contextlib.contextmanager
+def _naming_options(settings: list[str]) -> Iterator[None]:
+    """Within the block, let a refusal that begins with a setting begin with its option."""
+    try:
+        yield
+    except ConfigError as error:
+        name = re.split(r"\W", str(error), maxsplit=1)[0]
+        if name not in settings:
+            raise
+        raise ConfigError(f"--{name.replace('_', '-')}{str(error)[len(name) :]}") from None
 
 
 def _check_combination(arguments: argparse.Namespace) -> None:

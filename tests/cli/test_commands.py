@@ -248,16 +248,19 @@ def test_the_embedded_text_is_the_default(at, capsys):
         (["text.txt", "--dropout", "1"], "dropout"),
         (["text.txt", "--batch-size", "1000000000"], "a step would take at least"),
         (["text.txt", "--n-layer", "1000000000"], "a step would take at least"),
-        (["text.txt", "--steps", "0"], "steps must be at least 1; got 0"),
+        (["text.txt", "--steps", "0"], "error: --steps must be at least 1; got 0"),
         (["text.txt", "--steps", "many"], "invalid int value: 'many'"),
         (["text.txt", "--lr", "-1"], "lr must be above 0; got -1"),
         (["text.txt", "--lr", "nan"], "lr must be a finite number"),
         (["text.txt", "--threads", "0"], "--threads: expected a number of threads from 1"),
         (["text.txt", "--preset", "huge"], "invalid choice: 'huge'"),
         (["text.txt", "--norm-position", "middle"], "invalid choice"),
-        (["text.txt", "--vocab-size", "300"], "vocab_size goes with the tokenizer bpe"),
-        (["text.txt", "--tokenizer", "bpe", "--vocab-size", "99"], "must be at least 256"),
-        (["text.txt", "--allow-special"], "allow_special goes with a saved tokenizer"),
+        (["text.txt", "--vocab-size", "300"], "error: --vocab-size goes with the tokenizer bpe"),
+        (
+            ["text.txt", "--tokenizer", "bpe", "--vocab-size", "99"],
+            "--vocab-size must be at least 256",
+        ),
+        (["text.txt", "--allow-special"], "error: --allow-special goes with a saved tokenizer"),
         (["text.txt", "--tokenizer", "bqe"], "no tokenizer is called 'bqe'; did you mean bpe?"),
         (["text.txt", "--tokenizer", "char"], "did you mean characters?"),
         (["text.txt", "--tokenizer", "BPE"], "did you mean bpe?"),
@@ -359,7 +362,8 @@ def test_a_folder_with_a_run_is_refused_then_resumed_or_overwritten(at, capsys):
     assert steps == ["step-00000002"]
     assert main(["train", "--resume", "run", "--steps", "4", "--quiet"]) == 0
     assert "the learning rate stays at" in capsys.readouterr().err
-    assert "--n-layer" not in refused(capsys, "train", "--resume", "run", "--n-layer", "5")
+    message = refused(capsys, "train", "--resume", "run", "--n-layer", "5")
+    assert "error: --n-layer cannot change in the middle of a run: 1 in the run, 5 now" in message
 
 
 def test_an_unwritable_place(at, capsys, monkeypatch):
