@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -319,7 +320,7 @@ def test_special_tokens_as_their_characters(at, capsys, out):
         (["text.txt", "text.txt"], "text.txt"),
         (["broken.json", "text.txt"], "broken.json"),
         (["empty", "text.txt"], "empty"),
-        (["bpe.json", "empty"], "empty"),
+        (["bpe.json", "empty"], "empty is a folder without files"),
         (["bpe.json", "text.txt", "--out", "text.txt"], "text.txt is read too"),
         (["bpe.json", "text.txt", "--out", "bpe.json"], "bpe.json is read too"),
         (["bpe.json", "text.txt", "--out", "no/ids.npy"], "its folder does not exist"),
@@ -353,7 +354,7 @@ def test_mistakes_in_encoding(at, capsys, argv, message):
         (["objects.npy"], "objects.npy: it is cut short or damaged, or holds Python objects"),
         (["cut.npy"], "cannot read ids from cut.npy: it is cut short or damaged"),
         (["large.npy"], "id 70000 at position 1 is outside"),
-        (["empty"], "empty"),
+        (["empty"], "empty is a folder; expected a .npy file, or a text file of numbers"),
         (["ids.npy", "--out", "ids.npy"], "ids.npy is read too"),
         (["ids.npy", "--out", "no/text"], "its folder does not exist"),
     ],
@@ -387,6 +388,68 @@ def test_a_reader_that_leaves_ends_it_in_silence(at):
         err = process.stderr.read().decode()
         process.stderr.close()
         assert (process.wait(timeout=60), err) == (141, "")
+
+
+# --- folders and pipes
+
+
+@pytest.mark.parametrize("name", ["bpe.json", "characters.json"])
+def test_a_folder_is_its_files_in_order(at, capsys, name):
+    (at / "books" / "deeper").mkdir(parents=True)
+    (at / "books" / "b.txt").write_text("the fox ")
+    (at / "books" / "deeper" / "c.txt").write_text("the dog")
+    loaded = load_tokenizer(name)
+    ids = [*loaded.encode("the fox ").tolist(), *loaded.encode("the dog").tolist()]
+    assert tokenizer("encode", name, "books") == 0
+    assert capsys.readouterr().out == " ".join(map(str, ids)) + "\n"
+    assert tokenizer("encode", name, "books", "text.txt", "--count") == 0
+    assert capsys.readouterr().out == f"{len(ids)}\n{len(loaded.encode(TEXT))}\n"
+    assert tokenizer("encode", name, "books", "--out", "ids.npy") == 0
+    assert np.load("ids.npy").tolist() == ids
+
+
+@pytest.fixture
+def pipe(at):
+    """Puts content into a pipe, and names that."""
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("Windows has no named pipes of this kind")
+    writers = []
+
+    def put(content):
+        name = f"pipe{len(writers)}"
+        os.mkfifo(name)
+        writers.append(threading.Thread(target=(at / name).write_bytes, args=[content]))
+        writers[-1].start()
+        return name
+
+    yield put
+    for writer in writers:
+        writer.join(timeout=60)
+
+
+def test_a_pipe_is_read_as_stdin_is(at, capsysbinary, pipe):
+    argv = ["--vocab-size", 280, "--quiet", "--out"]
+    assert tokenizer("train", "text.txt", *argv, "a.json") == 0
+    assert tokenizer("train", pipe(TEXT.encode()), *argv, "b.json") == 0
+    assert (at / "a.json").read_bytes() == (at / "b.json").read_bytes()
+    ids = load_tokenizer("bpe.json").encode(WILD)
+    assert tokenizer("encode", "bpe.json", pipe(WILD)) == 0
+    words = capsysbinary.readouterr().out
+    assert list(map(int, words.split())) == ids.tolist()
+    assert tokenizer("encode", "bpe.json", pipe(WILD), "--out", "ids.npy") == 0
+    assert np.load("ids.npy").tolist() == ids.tolist()
+    capsysbinary.readouterr()
+    for content in (words, (at / "ids.npy").read_bytes()):
+        assert tokenizer("decode", "bpe.json", pipe(content)) == 0
+        assert capsysbinary.readouterr().out == WILD
+    assert tokenizer("show", "bpe.json", "--text", pipe(WILD)) == 0
+    assert f"{len(WILD)} bytes, {len(ids)} tokens".encode() in capsysbinary.readouterr().out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+def test_a_device_is_no_text(at, capsys):
+    for argv in (["train", "/dev/null", "--out", "a.json"], ["encode", "bpe.json", "/dev/null"]):
+        assert "/dev/null is a device, and may never end; pipe its" in refused(capsys, *argv)
 
 
 # --- where options stand
@@ -505,6 +568,7 @@ def test_the_picture_of_compression(at, capsys):
         (["bpe.json", "--longest", "x"], "invalid int value"),
         (["bpe.json", "--text", "nowhere.txt"], "nowhere.txt"),
         (["bpe.json", "--text", "empty.txt"], "empty.txt is empty"),
+        (["bpe.json", "--text", "empty"], "empty is a folder; --text takes one file"),
         (["bpe.json", "--picture", "c.png"], "--picture: needs a --text"),
         (["bpe.json", "--text", "text.txt", "--picture", "c.jpg"], "ends in .png, got c.jpg"),
         (["bpe.json", "--text", "text.txt", "--picture", "no/c.png"], "does not exist"),
@@ -519,6 +583,7 @@ def test_the_picture_of_compression(at, capsys):
     ],
 )
 def test_mistakes_in_showing(at, capsys, argv, message):
+    (at / "empty").mkdir()
     (at / "empty.txt").touch()
     shutil.copy("bpe.json", "bpe.png")
     shutil.copy("text.txt", "t.png")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import re
 import sys
 from collections.abc import Iterator
@@ -86,13 +87,20 @@ def _read_ids(words: list[str]) -> NDArray[Any]:
     path = Path(name)
     if not path.exists():
         raise DataError(f"{name} is neither a number nor a file; expected ids")
+    if path.is_dir():
+        raise DataError(f"{name} is a folder; expected a .npy file, or a text file of numbers")
     with open(path, "rb") as file:
         start = file.read(6)
-    if start != b"\x93NUMPY":
-        return _numbers(path.read_bytes().decode("utf-8", "replace").split(), name)
+        if start != b"\x93NUMPY":  # read on: a pipe has each byte once
+            return _numbers((start + file.read()).decode("utf-8", "replace").split(), name)
+        piped = None if path.is_file() else io.BytesIO(start + file.read())
     try:
         # No pickle: an array of objects is refused.
-        ids: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        ids: NDArray[Any] = (
+            np.load(path, mmap_mode="r", allow_pickle=False)
+            if piped is None
+            else np.load(piped, allow_pickle=False)
+        )
     except (ValueError, OSError, EOFError):
         raise DataError(
             f"cannot read ids from {name}: it is cut short or damaged, or holds Python objects"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scratchgrad.cli.names import counted
 from scratchgrad.cli.output import replacing
 from scratchgrad.cli.special import add_special_options, advising, as_given, special_rule
-from scratchgrad.cli.tokenizer.sources import check_out, check_sources
+from scratchgrad.cli.tokenizer.sources import check_out, check_sources, is_stream, read_source
 from scratchgrad.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def add_parser(actions: Any) -> None:
     )
     parser.set_defaults(run=run, rest="text")
     parser.add_argument("tokenizer", metavar="TOKENIZER", help="a saved tokenizer")
-    parser.add_argument("text", nargs="*", metavar="TEXT", help="files; - for stdin")
+    parser.add_argument("text", nargs="*", metavar="TEXT", help="files and folders; - for stdin")
     parser.add_argument(
         "--text", dest="string", metavar="STRING", help="this text (default: the files)"
     )
@@ -73,20 +73,22 @@ def _run(arguments: argparse.Namespace) -> int:
 
     tokenizer = load_tokenizer(arguments.tokenizer)
     special = special_rule(arguments, tokenizer)
+    # Of each text the names and contents of its files: a folder has many.
+    contents: Iterable[Iterable[tuple[str, str | bytes]]] = map(read_source, texts)
+    if string is not None:
+        contents = [[("--text", string)]]
     if arguments.out is None:
-        for source in [None] if string is not None else texts:
-            ids = _encode(tokenizer, string if source is None else source, source, special)
+        for content in contents:
+            ids = _encode(tokenizer, content, special)
             print(len(ids) if arguments.count else " ".join(map(str, ids.tolist())))
         return 0
     with replacing(arguments.out) as place:
-        if isinstance(tokenizer, BPETokenizer) and string is None and "-" not in texts:
+        if isinstance(tokenizer, BPETokenizer) and texts and not any(map(is_stream, texts)):
             paths = [Path(text) for text in texts]
             with stages() as bar:
                 ids = tokenizer.encode_file(paths, place, progress=bar, **special)
         else:
-            rows = [_encode(tokenizer, string, None, special)] if string is not None else []
-            rows += [_encode(tokenizer, text, text, special) for text in texts]
-            ids = np.concatenate(rows)
+            ids = np.concatenate([_encode(tokenizer, content, special) for content in contents])
             with open(place, "wb") as file:
                 np.save(file, ids)
         count = len(ids)
@@ -96,24 +98,32 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _encode(
-    tokenizer: CharTokenizer | BPETokenizer, text: str, source: str | None, special: dict[str, Any]
+    tokenizer: CharTokenizer | BPETokenizer,
+    contents: Iterable[tuple[str, str | bytes]],
+    special: dict[str, Any],
 ) -> NDArray[Any]:
-    """Encode a text, or, where it is the name of a source, what that holds."""
+    """Encode named contents, one after the other, into one row of ids."""
+    import numpy as np
+
     from scratchgrad.tokenizer import BPETokenizer
 
-    content: str | bytes = text
-    if source is not None:
-        content = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
-    if isinstance(tokenizer, BPETokenizer):
-        if isinstance(content, str):
-            content = as_given(content)
-        return tokenizer.encode(content, **special)
-    if isinstance(content, bytes):
-        try:
-            content = content.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{source} is not UTF-8: byte 0x{content[error.start]:02x} at offset "
-                f"{error.start}; a character tokenizer needs text"
-            ) from None
-    return tokenizer.encode(content)
+    rows = []
+    for name, content in contents:
+        if isinstance(tokenizer, BPETokenizer):
+            given = as_given(content) if isinstance(content, str) else content
+            rows.append(tokenizer.encode(given, **special))
+        else:
+            rows.append(tokenizer.encode(_characters(name, content)))
+    return np.concatenate(rows)
+
+
+def _characters(name: str, content: str | bytes) -> str:
+    if isinstance(content, str):
+        return content
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{name} is not UTF-8: byte 0x{content[error.start]:02x} at offset "
+            f"{error.start}; a character tokenizer needs text"
+        ) from None

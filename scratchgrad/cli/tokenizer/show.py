@@ -101,6 +101,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _read(path: str) -> bytes:
+    if path != "-" and Path(path).is_dir():
+        raise DataError(f"{path} is a folder; --text takes one file, or - for stdin")
     text = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     if not text:
         raise DataError(f"{path} is empty; expected a file with some text")

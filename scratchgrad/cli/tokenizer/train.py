@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from scratchgrad.cli.names import counted, no_such
 from scratchgrad.cli.output import replacing
 from scratchgrad.cli.special import as_given
-from scratchgrad.cli.tokenizer.sources import check_out, check_sources
+from scratchgrad.cli.tokenizer.sources import check_out, check_sources, is_stream, read_stream
 from scratchgrad.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ examples:
   zcat books.gz | scratchgrad tokenizer train - --out tokenizer.json
 
 A vocabulary counts the 256 bytes, the merges and the special tokens. Files may be larger than
-memory; what comes through - is read whole."""
+memory; what comes through - or a pipe is read whole."""
 
 
 def add_parser(actions: Any) -> None:
@@ -117,7 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.threads is not None:
         set_threads(arguments.threads, name="--threads")
     tokenizer = BPETokenizer(pattern=arguments.pattern, special_tokens=arguments.special)
-    sources = [sys.stdin.buffer.read() if t == "-" else Path(t) for t in arguments.text]
+    sources = [read_stream(t) if is_stream(t) else Path(t) for t in arguments.text]
     began = time.perf_counter()
     with stages(quiet=arguments.quiet) as bar, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
