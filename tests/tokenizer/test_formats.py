@@ -158,7 +158,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(DataError, match="cannot write .*: No space"):
+    with pytest.raises(DataError, match=r"cannot write .*: No space"):
         own.write(path, small(), "none")
     assert [file.name for file in tmp_path.iterdir()] == ["t.json"]
     assert path.read_bytes() == before
