@@ -5,6 +5,7 @@ Types are checked where Python itself would accept the wrong thing in silence, o
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -30,6 +31,8 @@ def write_file(path: Any, content: bytes) -> None:
         It cannot be written there, and what was there still is.
     DtypeError
         It is no path.
+    OSError
+        The disk is full or fails, which no other path would mend.
     """
     place = check_path(path, "path")
     try:
@@ -39,6 +42,8 @@ def write_file(path: Any, content: bytes) -> None:
     except DataError:
         raise
     except (OSError, ValueError) as error:  # ValueError: no name, or a NUL in it
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO):
+            raise OSError(error.errno, error.strerror, str(path)) from None
         reason = error.strerror if isinstance(error, OSError) else error
         raise DataError(f"cannot write {str(path)!r}: {reason}") from None
 
@@ -72,7 +77,13 @@ def shorten(value: object) -> str:
     if isinstance(value, dict):
         value = dict(list(value.items())[:20])
     try:
-        text = repr(value).replace("\n", " ")
+        text = repr(value)
     except (RecursionError, ValueError):  # what could just be parsed may be too deep to be shown
         return f"a {type(value).__name__} nested too deeply"
+    return cut(text)
+
+
+def cut(text: str) -> str:
+    """The text on one line, and no more than fits there."""
+    text = " ".join(text.splitlines())
     return text if len(text) <= 60 else text[:57] + "..."

@@ -158,7 +158,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(DataError, match=r"cannot write .*: No space"):
+    with pytest.raises(OSError, match=r"No space .*t\.json"):
         own.write(path, small(), "none")
     assert [file.name for file in tmp_path.iterdir()] == ["t.json"]
     assert path.read_bytes() == before
@@ -550,6 +550,22 @@ def test_tokens_put_round_texts_are_told_of(tmp_path):
     path = edited(tmp_path / "t.json", post_processor=template)
     with pytest.warns(UserWarning, match=r"puts <\|end\|> round texts"):
         huggingface.read(path)
+
+
+def test_names_from_a_file_are_cut_to_a_line(tmp_path):
+    long = "x" * 5_000 + "\n" + "y" * 5_000
+    for stage in ({"type": long}, {"type": "Sequence", "pretokenizers": [{"type": "a\nb"}] * 999}):
+        path = edited(tmp_path / "t.json", pre_tokenizer=stage)
+        with pytest.raises(DataError, match="pre_tokenizer is ") as caught:
+            huggingface.read(path)
+        assert len(str(caught.value)) < len(str(path)) + 200
+        assert "\n" not in str(caught.value)
+    for names in ({long: {}}, {str(number): {} for number in range(9_999)}, 5, [long]):
+        template = {"type": "TemplateProcessing", "single": [], "special_tokens": names}
+        path = edited(tmp_path / "t.json", post_processor=template)
+        with pytest.warns(UserWarning, match="puts .* round texts") as told:
+            huggingface.read(path)
+        assert len(str(told[0].message)) < len(str(path)) + 200
 
 
 @pytest.mark.parametrize(

@@ -15,14 +15,15 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from scratchgrad.data.files import to_json
 from scratchgrad.errors import DataError
-from scratchgrad.tokenizer.checks import shorten, write_file
+from scratchgrad.tokenizer.checks import cut, shorten, write_file
 from scratchgrad.tokenizer.formats import bytelevel
 from scratchgrad.tokenizer.formats.oniguruma import (
     ALL_OF_THE_TEXT,
@@ -114,9 +115,10 @@ def _check_stages(body: Mapping[str, Any], path: PathLike) -> None:
         if _type(stage) == "TemplateProcessing":
             names = stage.get("special_tokens")
             if names:
+                shown = _names(names if isinstance(names, dict) else [names])
                 warnings.warn(
-                    f"{path}: puts {', '.join(map(str, names))} round texts; encode adds no "
-                    f"tokens, so put them there yourself",
+                    f"{path}: puts {shown} round texts; encode adds no tokens, so put them there "
+                    f"yourself",
                     stacklevel=4,
                 )
         elif _type(stage) != "ByteLevel":  # which changes offsets only
@@ -130,7 +132,7 @@ def _pattern(pre_tokenizer: Any) -> str:
     kinds = [_type(stage) for stage in stages]
     if kinds not in (["ByteLevel"], ["Split", "ByteLevel"]):
         raise DataError(
-            f"pre_tokenizer is {', '.join(map(str, kinds)) or shorten(pre_tokenizer)}; expected "
+            f"pre_tokenizer is {_names(kinds) or shorten(pre_tokenizer)}; expected "
             f"ByteLevel, or one Split and ByteLevel"
         )
     last = stages[-1]
@@ -235,6 +237,11 @@ def _type(stage: Any) -> Any:
 
 def _kind(stage: Any) -> str:
     return shorten(stage if _type(stage) is None else _type(stage))
+
+
+def _names(names: Iterable[Any]) -> str:
+    """A few names from a file, on one line however many and long they are."""
+    return cut(", ".join(n[:60] if isinstance(n, str) else shorten(n) for n in islice(names, 20)))
 
 
 def write(path: PathLike, vocabulary: Vocabulary, pattern: str) -> None:
