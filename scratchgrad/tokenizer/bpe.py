@@ -57,7 +57,8 @@ class BPETokenizer:
     Raises
     ------
     ConfigError
-        The pattern does not compile, or a special token is empty or there already.
+        The pattern does not compile, or a special token is empty, a single character or
+        there already.
 
     >>> tokenizer = BPETokenizer(pattern="none").train("aaabdaaabac", vocab_size=259)
     >>> tokenizer.encode("aaab aab")
@@ -116,10 +117,13 @@ class BPETokenizer:
     def add_special_tokens(self, names: Iterable[str]) -> BPETokenizer:
         """Give special tokens the ids after the last one, in this order; returns itself.
 
+        A special token may be spelled as an ordinary one, "the" say: their ids are two. Of
+        one character it may not be, since by default `encode` refuses every text that has it.
+
         Raises
         ------
         ConfigError
-            One is empty, or there already.
+            One is empty, a single character, or there already.
         """
         if isinstance(names, str):
             names = [names]
@@ -129,6 +133,11 @@ class BPETokenizer:
             for name in names:
                 if not isinstance(name, str) or not name:
                     raise ConfigError(f"a special token must be a str, not empty; got {name!r}")
+                if len(name) == 1:
+                    raise ConfigError(
+                        f"special token {name!r} is one character, and by default a text with it "
+                        f"would be refused; take a longer one, such as {f'<|{name}|>'!r}"
+                    )
                 if name in special:
                     raise ConfigError(f"special token {name!r} is given twice, or there already")
                 special[name] = len(tokens)

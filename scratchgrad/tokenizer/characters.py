@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scratchgrad.data import smallest_dtype
-from scratchgrad.errors import DataError
+from scratchgrad.errors import DataError, DtypeError
 from scratchgrad.tokenizer.checks import check_path, write_file
 from scratchgrad.tokenizer.decoding import check_id, check_ids
 
@@ -112,7 +112,11 @@ class CharTokenizer:
         ------
         DataError
             A character is not in the vocabulary; the message names it and its position.
+        DtypeError
+            The text is no str.
         """
+        if not isinstance(text, str):
+            raise DtypeError(f"CharTokenizer.encode: expected a str; got {type(text).__name__}")
         codes = _code_points(text)
         known = codes < len(self._ids)
         ids = np.full(len(codes), -1, dtype=np.int32)

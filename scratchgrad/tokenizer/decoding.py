@@ -120,6 +120,8 @@ def check_ids(ids: ArrayLike, size: int, whose: str) -> NDArray[Any]:
     if array.size == 0:
         return np.zeros(0, np.int64)
     if not whole or array.ndim != 1:
+        if array.dtype.kind == "O":
+            raise DtypeError(f"{whose}.decode: expected a row of whole numbers; got {shorten(ids)}")
         raise DtypeError(
             f"{whose}.decode: expected a row of whole numbers; got dtype {array.dtype}, shape "
             f"{array.shape}"

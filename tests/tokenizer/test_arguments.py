@@ -70,6 +70,11 @@ def test_names_of_special_tokens_that_are_none():
                 refused(call, text, error=ConfigError, message=argument, **{argument: names})
 
 
+def test_bytes_are_no_characters():
+    for text in (None, b"ab", ["a"]):
+        refused(CharTokenizer("ab").encode, text, error=DtypeError, message="expected a str; got")
+
+
 def test_one_thing_where_several_are_meant_and_a_mapping_that_is_none():
     for wrong in (None, 5, "abc", b"abc", {"a": 1}):
         refused(TOKENIZER.encode_batch, wrong, error=DtypeError, message="expected several texts")

@@ -321,6 +321,23 @@ def test_special_tokens_may_be_added_but_not_twice():
             tokenizer.add_special_tokens(names)
 
 
+@pytest.mark.parametrize("name", ["a", " ", "\n", "\0", "é", "漢", "\ud800"])
+def test_a_special_token_of_one_character_would_have_most_texts_refused(name):
+    for add in (TRAINED.add_special_tokens, lambda names: BPETokenizer(special_tokens=names)):
+        with pytest.raises(ConfigError, match=r"is one character, .*; take a longer one") as raised:
+            add(["<|x|>", name])
+        assert "\n" not in str(raised.value)
+    assert "<|x|>" not in TRAINED.special_tokens
+
+
+def test_a_special_token_may_be_spelled_as_a_merged_one():
+    tokenizer = BPETokenizer(pattern="none").train("th", 257).add_special_tokens("th")
+    assert tokenizer.vocabulary.tokens[256:] == (b"th", b"th")
+    assert tokenizer.encode("th", allowed_special="all").tolist() == [257]
+    assert tokenizer.encode("th", disallowed_special=()).tolist() == [256]
+    assert tokenizer.decode([256, 257]) == "thth"
+
+
 def test_a_conversation_is_spliced_so_that_no_content_speaks_for_another():
     ids = TRAINED.encode_chat(
         [
@@ -421,7 +438,9 @@ def test_surrogates_that_were_encoded_are_text_and_other_bytes_what_errors_says(
         ([1, 2**63, -1], IdRangeError, f"id {2**63} at position 1"),
         ([10**5000], IdRangeError, "id a number of more than 60 digits at position 0"),
         ([1, [2]], DtypeError, r"whole numbers; got \[1, \[2\]\]"),
-        ([1, None], DtypeError, "dtype object"),
+        ([1, None], DtypeError, r"whole numbers; got \[1, None\]"),
+        ({1, 2}, DtypeError, r"whole numbers; got \{1, 2\}"),
+        (None, DtypeError, "whole numbers; got None"),
         (np.array([1.0, 2.0]), DtypeError, "dtype float64"),
         ([1.5], DtypeError, "whole numbers"),
         ([[1, 2]], DtypeError, "row"),
