@@ -139,6 +139,8 @@ def check_ids(ids: ArrayLike, size: int, whose: str) -> NDArray[Any]:
 def check_id(id_: Any, size: int, what: str) -> int:
     """Return an id, if it is a whole number from 0 to size - 1; see `check_ids`."""
     try:
+        if isinstance(id_, bool):
+            raise TypeError
         number = operator.index(id_)
     except TypeError:
         raise DtypeError(f"{what}: expected one id, a whole number; got {shorten(id_)}") from None

@@ -462,7 +462,7 @@ def test_one_id_that_is_none_is_named_by_whoever_was_asked(tokenizer):
         for id_ in (330, -1, 2**70):
             with pytest.raises(IdRangeError, match=f"^{whose}.{name}: id {id_} is outside"):
                 ask(id_)
-        for wrong in ([1], np.array([1]), 1.0, "a", None):
+        for wrong in ([1], np.array([1]), 1.0, "a", None, True):
             with pytest.raises(DtypeError, match=f"^{whose}.{name}: expected one id, a whole"):
                 ask(wrong)
         assert ask(np.uint8(1)) == ask(1)
