@@ -8,7 +8,6 @@ is in `scratchgrad.kernels.bpe`.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -25,7 +24,7 @@ from scratchgrad.tokenizer.decoding import Decoder, TokenStream
 from scratchgrad.tokenizer.encoding import TextEncoder
 from scratchgrad.tokenizer.formats import gpt2, huggingface, llama2c, own, tiktoken
 from scratchgrad.tokenizer.id_file import IdWriter, mapped
-from scratchgrad.tokenizer.patterns import NAMED, Pattern
+from scratchgrad.tokenizer.patterns import Pattern
 from scratchgrad.tokenizer.special import Names, SpecialTokens
 from scratchgrad.tokenizer.training import Progress, learn_vocabulary
 from scratchgrad.tokenizer.vocabulary import Vocabulary
@@ -33,7 +32,6 @@ from scratchgrad.tokenizer.vocabulary import Vocabulary
 PathLike: TypeAlias = str | os.PathLike[str]
 
 _BYTES = tuple(bytes([byte]) for byte in range(256))
-_WORD = re.compile(r"\w[\w.-]*")  # an expression, too, but one that nobody means
 
 
 class BPETokenizer:
@@ -94,7 +92,7 @@ class BPETokenizer:
     @property
     def _encoder(self) -> TextEncoder:
         if self._made is None:  # its tables take a moment, and not everybody encodes
-            self._made = TextEncoder(self.vocabulary, self.pattern)
+            self._made = TextEncoder(self.vocabulary, self.pattern, self._special)
         return self._made
 
     @property
@@ -433,11 +431,6 @@ class BPETokenizer:
         cls, path: PathLike, pattern: str, special_tokens: Mapping[str, int] | None = None
     ) -> BPETokenizer:
         """Read tiktoken's ranks, with the pattern and special tokens, which are not in the file."""
-        if isinstance(pattern, str) and pattern not in NAMED and _WORD.fullmatch(pattern):
-            raise ConfigError(
-                f"there is no pattern {shorten(pattern)}; expected {', '.join(NAMED)} or an "
-                f"expression, which is more than a word"
-            )
         if not isinstance(special_tokens, Mapping | None) or not all(
             isinstance(name, str) for name in special_tokens or ()
         ):

@@ -20,14 +20,14 @@ from scratchgrad.tokenizer.vocabulary import Vocabulary
 class TextEncoder:
     """A vocabulary and a pattern, ready to encode. Several threads may use it at once."""
 
-    def __init__(self, vocabulary: Vocabulary, pattern: Pattern) -> None:
-        self._pattern, self._prefix_space = pattern, vocabulary.prefix_space
-        self._special = SpecialTokens(vocabulary.special_tokens)
-        special = set(vocabulary.special_tokens.values())
+    def __init__(self, vocabulary: Vocabulary, pattern: Pattern, special: SpecialTokens) -> None:
+        self._pattern, self._special = pattern, special
+        self._prefix_space = vocabulary.prefix_space
+        marks = set(special.ids.values())
         ordinary = {
             id_: token
             for id_, token in enumerate(vocabulary.tokens)
-            if token is not None and id_ not in special
+            if token is not None and id_ not in marks
         }
         self._pieces = PieceEncoder(
             padded(b"".join(ordinary.values())),

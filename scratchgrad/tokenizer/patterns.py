@@ -23,6 +23,7 @@ from scratchgrad.errors import ConfigError
 from scratchgrad.kernels.bpe import kinds, scan
 from scratchgrad.kernels.bpe.scan import CL100K, GPT2, O200K, Scanner
 from scratchgrad.kernels.bpe.table import PADDING, padded
+from scratchgrad.tokenizer.checks import shorten
 
 __all__ = ["NAMED", "PADDING", "Pattern", "to_buffer"]
 
@@ -62,8 +63,8 @@ _SCANNERS = {
     _O200K: Scanner(O200K, 3, False),
 }
 
-# "gpt4", "cl100k_base", "GPT-2": expressions, too, but ones that nobody could mean.
-_LIKE_A_NAME = regex.compile(r"[A-Za-z]+[-_]?[0-9][\w-]*")
+# "gpt4", "cl100k_base", "nope": expressions, too, but ones that nobody means.
+_LIKE_A_NAME = regex.compile(r"\w[\w.-]*")
 
 _SURROGATES = "surrogatepass"
 
@@ -134,7 +135,7 @@ class Pattern:
         if self._scanner is None and self.string:
             if _LIKE_A_NAME.fullmatch(pattern):
                 raise ConfigError(
-                    f"there is no pattern {pattern!r}; expected {', '.join(NAMED)} or an "
+                    f"there is no pattern {shorten(pattern)}; expected {', '.join(NAMED)} or an "
                     f"expression of `regex` (if it is one, put it in brackets)"
                 )
             try:

@@ -503,7 +503,9 @@ def test_an_expression_that_does_not_compile(string):
     assert "does not compile" in message
 
 
-@pytest.mark.parametrize("name", ["gpt4", "GPT-2", "cl100k_base", "llama3", "o200k_harmony"])
+@pytest.mark.parametrize(
+    "name", ["gpt4", "GPT-2", "cl100k_base", "llama3", "o200k_harmony", "nope", "gpt2."]
+)
 def test_what_looks_like_a_name(name):
     with pytest.raises(ConfigError, match=f"no pattern '{name}'; expected gpt2, cl100k, o200k"):
         Pattern(name)

@@ -12,6 +12,7 @@ is left (`kernels.bpe.reference.encode`). Here a piece goes the shortest way tha
    logarithm of the length, so a million times the same letter is no way to hang a server.
 """
 
+import contextlib
 from typing import NamedTuple
 
 import numpy as np
@@ -346,11 +347,8 @@ class PieceEncoder:
     def _take_desk(self, threads: int, longest: int) -> Desk:
         """One that no other caller works at: several threads may encode at once."""
         if longest <= SHORT:
-            try:
+            with contextlib.suppress(IndexError):  # there is none, or somebody was faster
                 desk = self._idle.pop()
-            except IndexError:
-                pass
-            else:
                 if len(desk.cache) >= threads:
                     return desk
         room = max(longest, SHORT)
