@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from scratchgrad.bench.spec import Preset
+from scratchgrad.gpt.cost import pairs as seen_pairs
 
 # Operations of an operation's backward: one number for all inputs, or one for each of them.
 Backward = float | tuple[float, ...]
@@ -80,8 +81,9 @@ def _causal_self_attention(
 ) -> tuple[float, Backward]:
     B, T, _ = arrays[0].shape
     heads = settings["heads"][0]
-    shape = B, heads, T, value.shape[-1] // heads
-    return attention_flops(shape, shape, shape, True)
+    D = value.shape[-1] // heads
+    seen = 2.0 * B * heads * seen_pairs(T, settings.get("window") or None)
+    return seen * 2 * D, seen * 5 * D
 
 
 def _linear_cross_entropy(
@@ -124,6 +126,7 @@ OPERATIONS: dict[str, Count] = {
     "causal_self_attention": _causal_self_attention,
     "layer_norm": _each(7, 13),
     "rms_norm": _each(5, 9),
+    "rope": _each(3, 3),
     "gelu": _each(*GELU),
     "silu": _each(3, 6),
     "swiglu": _per_result(4, 9),

@@ -9,6 +9,7 @@ from scratchgrad.cases.call import Call, Entry
 from scratchgrad.cases.choices import Choices, RandomChoices
 from scratchgrad.cases.layers import LAYERS, LayerEntry
 from scratchgrad.cases.proof import Proof, Provable, prove
+from scratchgrad.cases.variants import VARIANTS, VariantEntry
 
 OPERATIONS: dict[str, Entry] = {
     **elementwise.ENTRIES,
@@ -20,6 +21,7 @@ OPERATIONS: dict[str, Entry] = {
 __all__ = [
     "LAYERS",
     "OPERATIONS",
+    "VARIANTS",
     "Call",
     "Choices",
     "Entry",
@@ -27,5 +29,6 @@ __all__ = [
     "Proof",
     "Provable",
     "RandomChoices",
+    "VariantEntry",
     "prove",
 ]

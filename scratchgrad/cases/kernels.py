@@ -22,6 +22,7 @@ from scratchgrad.kernels import (
     random,
     reduction,
     reference,
+    rope,
     softmax,
 )
 
@@ -145,7 +146,8 @@ def qkv_args(rng, dtype, sizes):
     H = Hk * max(groups % 3, 1)
     dropout = (0.3, int(rng.integers(2**64, dtype=np.uint64)))
     qkv = normal(rng, dtype, min(B, 3), T, (H + 2 * Hk) * D)
-    return qkv, H, Hk, 0.5, dropout if rng.integers(2) else None
+    window = int(rng.integers(1, T + 2)) if rng.integers(2) else 0
+    return qkv, H, Hk, 0.5, dropout if rng.integers(2) else None, window
 
 
 def qkv_backward_args(rng, dtype, sizes):
@@ -161,7 +163,9 @@ def cache_args(rng, dtype, sizes):
     B, T, D = min(B, 3), min(T, 9), max(D, 1)
     qkv = normal(rng, dtype, B, T, (H + 2 * Hk) * D)
     keys, values = (normal(rng, dtype, B, Hk, T + room, D) for _ in range(2))
-    return qkv, keys, values, T + int(rng.integers(room + 1)), H, 0.5
+    length = T + int(rng.integers(room + 1))
+    window = int(rng.integers(1, length + 2)) if rng.integers(2) else 0
+    return qkv, keys, values, length, H, 0.5, window
 
 
 def norm_args(rng, dtype, sizes):
@@ -184,6 +188,13 @@ def rms_norm_args(rng, dtype, sizes):
 def rms_norm_backward_args(rng, dtype, sizes):
     x, weight, eps = rms_norm_args(rng, dtype, sizes)
     return normal(rng, dtype, *x.shape), x, weight, reference.rms_norm(x, weight, eps)[1]
+
+
+def rope_args(rng, dtype, sizes):
+    B, heads, T, rest, half = sizes
+    angle = rng.uniform(0, 2 * np.pi, (T, half))
+    x = normal(rng, dtype, min(B, 3), T, heads * 2 * half + rest)
+    return x, *(f(angle).astype(dtype) for f in (np.cos, np.sin)), heads, bool(rng.integers(2))
 
 
 def cross_entropy_args(rng, dtype, sizes):
@@ -265,6 +276,8 @@ CASES = [
     Case(norm, "layer_norm_backward", layer_norm_backward_args),
     Case(norm, "rms_norm", rms_norm_args),
     Case(norm, "rms_norm_backward", rms_norm_backward_args),
+    Case(rope, "rope", rope_args),
+    Case(rope, "rope_backward", rope_args),
     Case(cross_entropy, "cross_entropy", cross_entropy_args),
     Case(cross_entropy, "cross_entropy_backward", cross_entropy_backward_args),
     Case(cross_entropy, "cross_entropy_with_gradient", cross_entropy_backward_args),

@@ -76,6 +76,16 @@ def embedding(choose: Choices) -> tuple[nn.Module, list[Any]]:
     return nn.Embedding(v, side(choose, 1)), [ids]
 
 
+def learned_positions(choose: Choices) -> tuple[nn.Module, list[Any]]:
+    x = _stream(choose, side(choose, 1))
+    return nn.LearnedPositions(x.shape[1] + choose.integer(0, 1), x.shape[2]), [x]
+
+
+def sinusoidal_positions(choose: Choices) -> tuple[nn.Module, list[Any]]:
+    x = _stream(choose, side(choose, 1))
+    return nn.SinusoidalPositions(x.shape[1] + choose.integer(0, 1), x.shape[2]), [x]
+
+
 def layer_norm(choose: Choices) -> tuple[nn.Module, list[Any]]:
     c = side(choose, 2, 5)
     x = numbers(choose.rng(), (*shape_of(choose, max_dims=2), c))
@@ -104,13 +114,24 @@ def _width(choose: Choices) -> tuple[int, int]:
 
 def attention(choose: Choices) -> tuple[nn.Module, list[Any]]:
     c, heads = _width(choose)
-    layer = nn.CausalSelfAttention(c, heads, choose.one_of([0.0, 0.3]), bias=choose.flag())
-    return Repeated(layer, choose.integer(0, 99)), [_stream(choose, c)]
+    layer = nn.CausalSelfAttention(
+        2 * c,
+        heads,
+        choose.one_of([0.0, 0.3]),
+        bias=choose.flag(),
+        n_kv_head=choose.one_of([None, 1]),
+        qk_norm=choose.flag(),
+        norm_eps=0.1,
+        sliding_window=choose.one_of([None, 1, 2]),
+        rope=choose.one_of([None, nn.Rope(2 * c // heads, interleaved=choose.flag())]),
+    )
+    return Repeated(layer, choose.integer(0, 99)), [_stream(choose, 2 * c)]
 
 
 def mlp(choose: Choices) -> tuple[nn.Module, list[Any]]:
     c = side(choose, 1, 3)
-    layer = nn.MLP(c, choose.one_of([0.0, 0.3]), bias=choose.flag())
+    kind = choose.one_of(["gelu", "gelu_tanh", "swiglu"])  # relu has a kink: see variants.py
+    layer = nn.MLP(c, choose.one_of([0.0, 0.3]), bias=choose.flag(), kind=kind)
     return Repeated(layer, choose.integer(0, 99)), [_stream(choose, c)]
 
 
@@ -151,6 +172,8 @@ def _soft_norms(model: nn.Module) -> nn.Module:
 LAYERS: dict[str, LayerEntry] = {
     "Linear": LayerEntry(linear),
     "Embedding": LayerEntry(embedding),
+    "LearnedPositions": LayerEntry(learned_positions),
+    "SinusoidalPositions": LayerEntry(sinusoidal_positions),
     "LayerNorm": LayerEntry(layer_norm),
     "RMSNorm": LayerEntry(rms_norm),
     "Dropout": LayerEntry(dropout),

@@ -331,6 +331,7 @@ def projected(choose: Choices) -> Call:
         "scale": choose.one_of([None, 0.7]),
         "dropout_p": choose.one_of([0.0, 0.3]),
         "seed": choose.integer(0, 99),
+        "window": choose.one_of([None, 1, 2, 3]),
     }
     return Call(numbers(choose.rng(), shape), settings)
 
@@ -340,13 +341,44 @@ def _causal_self_attention(qkv: Any, seed: int, **settings: Any) -> Any:
     return sg.nn.functional.causal_self_attention(qkv, rng=rng, **settings)
 
 
-def causal_self_attention(qkv: Any, n_head: int, n_kv_head: int, **settings: Any) -> Any:
+def causal_self_attention(
+    qkv: Any, n_head: int, n_kv_head: int, window: int | None = None, **settings: Any
+) -> Any:
     """Cut into heads, one position after the other, and attend."""
     n = n_head + 2 * n_kv_head
     heads = qkv.reshape(*qkv.shape[:2], n, qkv.shape[2] // n).transpose(0, 2, 1, 3)
     q, k, v = np.split(heads, [n_head, n_head + n_kv_head], axis=1)  # (B, heads, T, D)
-    out = attention(q, k, v, None, True, **settings)
+    t = np.arange(qkv.shape[1])
+    recent = None if window is None else t[:, None] - t < window
+    out = attention(q, k, v, recent, True, **settings)
     return np.concatenate([out[:, h] for h in range(n_head)], axis=-1)  # (B, T, H D)
+
+
+def turned(choose: Choices) -> Call:
+    """Heads that are turned, and numbers behind them that are not."""
+    heads, half, t = choose.integer(1, 3), side(choose, 1, 3), side(choose)
+    rng = choose.rng()
+    angle = rng.uniform(0, 2 * np.pi, (t, half))
+    shape = side(choose, 0, 2), t, heads * 2 * half + side(choose)
+    settings = {
+        "cos": np.cos(angle),
+        "sin": np.sin(angle),
+        "n_head": heads,
+        "interleaved": choose.flag(),
+    }
+    return Call(numbers(rng, shape), settings)
+
+
+def rope(x: Any, cos: Any, sin: Any, n_head: int, interleaved: bool) -> Any:
+    """Each pair as a complex number, times another of length 1."""
+    half, y = cos.shape[1], x.copy()
+    for h in range(n_head):
+        at = h * 2 * half
+        first = slice(at, at + 2 * half, 2) if interleaved else slice(at, at + half)
+        second = slice(at + 1, at + 2 * half, 2) if interleaved else slice(at + half, at + 2 * half)
+        z = (x[..., first] + 1j * x[..., second]) * (cos + 1j * sin)
+        y[..., first], y[..., second] = z.real, z.imag
+    return y
 
 
 ENTRIES = dict(
@@ -383,6 +415,7 @@ ENTRIES = dict(
             function=sg.nn.functional.rms_norm,
             rtol32=1e-4,
         ),
+        entry("rope", turned, rope, function=sg.nn.functional.rope),
         entry("dropout", dropped, _dropout_reference, function=_dropout),
         entry(
             "cross_entropy",

@@ -12,8 +12,8 @@ WRONG = 1  # exit code: a gradient is wrong
 
 _EPILOG = """\
 examples:
-  scratchgrad gradcheck                          every operation and layer
-  scratchgrad gradcheck softmax attention GPT    these
+  scratchgrad gradcheck                          every operation and layer, every variant of GPT
+  scratchgrad gradcheck softmax GPT GPT.mlp=swiglu
   scratchgrad gradcheck --file my_ops.py:swish --inputs 3x4
   scratchgrad gradcheck --file my_ops.py:forward,vjp        a pair of NumPy functions
   scratchgrad gradcheck --module my_layers.py:Gate --inputs 2x8
@@ -36,7 +36,9 @@ def add_parser(commands: Any) -> None:
         epilog=_EPILOG,
     )
     parser.set_defaults(run=run)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="operations and layers")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="operations, layers and variants (default: all)"
+    )
     own = parser.add_mutually_exclusive_group()
     own.add_argument(
         "--file",
@@ -55,7 +57,10 @@ def add_parser(commands: Any) -> None:
         help="shapes of the inputs of --file (default: 3x4 for each parameter) or --module",
     )
     parser.add_argument(
-        "--cases", type=int, metavar="N", help="cases of each (default: 20; of layers 5)"
+        "--cases",
+        type=int,
+        metavar="N",
+        help="cases of each (default: 20; of layers and variants 5)",
     )
     parser.add_argument(
         "--seed", type=int, default=1337, metavar="N", help="of the cases (default: 1337)"
@@ -64,7 +69,7 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check, print the table and what failed, return the exit code."""
-    from scratchgrad.cases import LAYERS, prove
+    from scratchgrad.cases import OPERATIONS, prove
 
     if arguments.cases is not None and arguments.cases < 1:
         raise ConfigError(f"--cases: expected 1 or more, received {arguments.cases}")
@@ -75,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{'name':{width}}  cases  compared    worst   Taylor  verdict")
     wrong = []
     for name, row in rows.items():
-        cases = arguments.cases or (5 if name in LAYERS else 20)
+        cases = arguments.cases or (20 if name in OPERATIONS else 5)
         proof = prove(name, row, cases, arguments.seed)
         slope = "linear" if proof.slope is None else f"{proof.slope:.2f}"
         slope = slope if proof.holds else "-"
@@ -95,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _rows(arguments: argparse.Namespace) -> dict[str, Any]:
     """What is asked for, by name."""
-    from scratchgrad.cases import LAYERS, OPERATIONS
+    from scratchgrad.cases import LAYERS, OPERATIONS, VARIANTS
 
     spec = arguments.file or arguments.module
     if spec:
@@ -109,11 +114,11 @@ def _rows(arguments: argparse.Namespace) -> dict[str, Any]:
         return {name: row}
     if arguments.inputs:
         raise ConfigError("--inputs: goes with --file or --module; the others draw their own")
-    table = {**OPERATIONS, **LAYERS}
+    table = {**OPERATIONS, **LAYERS, **VARIANTS}
     rows = {}
     for name in arguments.names or table:
         if name not in table:
             everything = "scratchgrad gradcheck without a name checks and lists all"
-            raise no_such("operation or layer", name, table, everything)
+            raise no_such("operation, layer or variant", name, table, everything)
         rows[name] = table[name]
     return rows

@@ -53,7 +53,7 @@ def _drop(dropout: Dropout | None, dtype: np.dtype) -> tuple[np.uint64, np.uint3
     return np.uint64(seed), threshold(p), dtype.type(1 / (1 - p) if p < 1 else 0)
 
 
-def _forward(qkv, sizes, places, mask, is_causal, scale, dropout, out):
+def _forward(qkv, sizes, places, mask, is_causal, scale, dropout, out, window=0):
     """Write out, and return lse. sizes: B, H, Hk, T, S, D, Dv. places: of q, k, v and out."""
     B, H, _, T, S, D, _ = sizes
     flat_mask, mask_place = _mask(mask, (B, H, T, S))
@@ -69,6 +69,7 @@ def _forward(qkv, sizes, places, mask, is_causal, scale, dropout, out):
             np.array((*places, mask_place), np.int64),
             mask is not None,
             bool(is_causal),
+            window,
             out.dtype.type(scale),
             *_drop(dropout, out.dtype),
             out.reshape(-1),
@@ -78,7 +79,7 @@ def _forward(qkv, sizes, places, mask, is_causal, scale, dropout, out):
     return lse
 
 
-def _backward(dout, qkv, out, lse, sizes, places, mask, is_causal, scale, dropout, dqkv):
+def _backward(dout, qkv, out, lse, sizes, places, mask, is_causal, scale, dropout, dqkv, window=0):
     """Write dq, dk and dv, which lie in memory as q, k and v do."""
     B, H, Hk, T, S, D, Dv = sizes
     flat_mask, mask_place = _mask(mask, (B, H, T, S))
@@ -98,6 +99,7 @@ def _backward(dout, qkv, out, lse, sizes, places, mask, is_causal, scale, dropou
         np.array((*places, mask_place, *own), np.int64),
         mask is not None,
         bool(is_causal),
+        window,
         dq.dtype.type(scale),
         *_drop(dropout, dq.dtype),
         out.reshape(-1),
@@ -226,7 +228,7 @@ def _parts(shape: tuple[int, ...], H: int, Hk: int) -> tuple[tuple[int, ...], tu
 
 
 def qkv_attention(
-    qkv: Array, H: int, Hk: int, scale: float, dropout: Dropout | None = None
+    qkv: Array, H: int, Hk: int, scale: float, dropout: Dropout | None = None, window: int = 0
 ) -> tuple[Array, Array]:
     """`attention`, causal, of the queries, keys and values that one projection gave.
 
@@ -234,6 +236,8 @@ def qkv_attention(
     ----------
     qkv : (B, T, (H + 2 Hk) D)
         At each time the H heads of queries, then Hk heads of keys, then Hk of values.
+    window : int
+        Query t sees the keys t - window + 1 … t; 0: all up to its own.
 
     Returns
     -------
@@ -249,7 +253,8 @@ def qkv_attention(
     sizes, places = _parts(qkv.shape, H, Hk)
     qkv, (B, T, D) = plain(qkv), (sizes[0], sizes[3], sizes[5])
     out = empty((B, T, H * D), qkv.dtype)
-    return out, _forward((qkv, qkv, qkv), sizes, places, None, True, scale, dropout, out)
+    how = None, True, scale, dropout
+    return out, _forward((qkv, qkv, qkv), sizes, places, *how, out, window)
 
 
 def qkv_attention_backward(
@@ -261,6 +266,7 @@ def qkv_attention_backward(
     Hk: int,
     scale: float,
     dropout: Dropout | None = None,
+    window: int = 0,
 ) -> Array:
     """The gradient of `qkv_attention` by qkv, from its arguments and both its results."""
     sizes, places = _parts(qkv.shape, H, Hk)
@@ -277,5 +283,6 @@ def qkv_attention_backward(
         scale,
         dropout,
         (dqkv, dqkv, dqkv),  # each writes its own part
+        window,
     )
     return dqkv

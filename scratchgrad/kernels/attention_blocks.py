@@ -141,6 +141,13 @@ def hide_future(s, m):
 
 
 @routine
+def hide_past(s, m, n, reach):
+    """s = -inf where query i has left key j behind its window: from i = j + reach on."""
+    for j in range(m):
+        s[j * BLOCK + min(n, max(0, j + reach)) : j * BLOCK + n] = -np.inf
+
+
+@routine
 def hide_masked(s, m, n, mask, at, of_query, of_key):
     """s = -inf where the mask is False."""
     for j in range(m):

@@ -20,7 +20,7 @@ LOG2_E = 1.4426950408889634
 
 @kernel(fastmath=FAST)
 def _attend(start, stop, qkv, keys, values, sizes, scale, out):
-    H, T, C, before = sizes[0], sizes[1], sizes[2], sizes[3]
+    H, T, C, before, window = sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]
     Hk, _, D = keys.shape[1:]
     w = np.empty(before + T, qkv.dtype)
     for task in range(start, stop):
@@ -28,10 +28,11 @@ def _attend(start, stop, qkv, keys, values, sizes, scale, out):
         g = h // (H // Hk)
         for t in range(T):
             n = before + t + 1  # keys up to its own
+            oldest = max(0, n - window) if window > 0 else 0
             at, to = (b * T + t) * C + h * D, ((b * T + t) * H + h) * D
             q, o = qkv[at : at + D], out[to : to + D]
             top = qkv.dtype.type(-np.inf)
-            for j in range(n):
+            for j in range(oldest, n):
                 k = keys[b, g, j]
                 score = qkv.dtype.type(0)
                 for d in range(D):
@@ -39,12 +40,12 @@ def _attend(start, stop, qkv, keys, values, sizes, scale, out):
                 w[j] = score * scale
                 top = w[j] if w[j] > top else top
             total = qkv.dtype.type(0)
-            for j in range(n):
+            for j in range(oldest, n):
                 w[j] = weight(w[j] - top)
                 total += w[j]
             for d in range(D):
                 o[d] = 0
-            for j in range(n):
+            for j in range(oldest, n):
                 v = values[b, g, j]
                 for d in range(D):
                     o[d] += w[j] * v[d]
@@ -53,7 +54,7 @@ def _attend(start, stop, qkv, keys, values, sizes, scale, out):
 
 
 def attend_to_cache(
-    qkv: Array, keys: Array, values: Array, length: int, H: int, scale: float
+    qkv: Array, keys: Array, values: Array, length: int, H: int, scale: float, window: int = 0
 ) -> Array:
     """Causal attention of the last T of `length` positions to all of them.
 
@@ -65,6 +66,8 @@ def attend_to_cache(
         Those of all positions so far, the T of `qkv` among them; what lies beyond is not read.
     length : int
         How many there are.
+    window : int
+        Each position sees so many keys, up to its own; 0: all of them.
 
     Returns
     -------
@@ -94,9 +97,9 @@ def attend_to_cache(
             plain(qkv).reshape(-1),
             plain(keys),
             plain(values),
-            np.array((H, T, qkv.shape[2], length - T), np.int64),
+            np.array((H, T, qkv.shape[2], length - T, window), np.int64),
             qkv.dtype.type(scale * LOG2_E),
             out.reshape(-1),
-            work=2 * out.size * length,
+            work=2 * out.size * (min(length, window) if window else length),
         )
     return out

@@ -25,6 +25,7 @@ from scratchgrad.kernels.attention_blocks import (
     fits,
     hide_future,
     hide_masked,
+    hide_past,
     hide_rest,
     largest,
     moved,
@@ -54,10 +55,17 @@ def place(places, array, b, h, t):
     return steps[0] + b * steps[1] + h * steps[2] + t * steps[3]
 
 
+@device
+def seen_from(i0, window):
+    """The block with the oldest key that a query of the block at i0 sees; window 0 is no window."""
+    return max(0, i0 - window + 1) // BLOCK * BLOCK if window > 0 else 0
+
+
 @kernel(fastmath=FAST)
 def attend(
-    start, stop, q, k, v, mask, sizes, places, masked, causal, scale, seed, cut, kept, out, lse
-):
+    start, stop, q, k, v, mask, sizes, places, masked, causal, window, scale, seed, cut, kept, out,
+    lse,
+):  # fmt: skip
     H, Hk, T, S, D, Dv = sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5]
     number = q.dtype.type
     tile_columns = WIDTH // q.itemsize
@@ -79,7 +87,8 @@ def attend(
         top[:] = -np.inf
         total[:] = 0
         keys = min(S, i0 + n) if causal else S
-        for j0 in range(0, keys, BLOCK):
+        oldest = seen_from(i0, window)
+        for j0 in range(oldest, keys, BLOCK):
             m = min(BLOCK, keys - j0)
             diagonal = causal and i0 == j0
             kb, k0, kj = whole(k, place(places, K, b, g, j0), ki, m, D, k_padded, D)
@@ -89,6 +98,8 @@ def attend(
             scores(kb, k0, kj, D, qt, s, m, n, diagonal)
             if diagonal:
                 hide_future(s, m)
+            if window > 0:
+                hide_past(s, m, n, j0 - i0 + window)
             rows = hide_rest(s, m)
             if masked:
                 at = place(places, MASK, b, h, i0) + j0 * places[MASK, 4]
@@ -106,7 +117,7 @@ def attend(
                 shrink[i] = weight(before - high[i])
                 total[i] *= shrink[i]
                 grown |= shrink[i] != 1
-            if grown and j0 > 0:
+            if grown and j0 > oldest:
                 for i in range(n):
                     row = o[i * wide : (i + 1) * wide]
                     for d in range(wide):
@@ -118,7 +129,7 @@ def attend(
                 drop(s, m, n, seed, first, np.uint64(S), cut, kept)
 
             # 3. o += P V
-            over_keys(s, vb, v0, vj, o, wide, m, n, diagonal, j0 > 0)
+            over_keys(s, vb, v0, vj, o, wide, m, n, diagonal, j0 > oldest)
 
         # 4. out = o / total
         for i in range(n):
@@ -131,8 +142,8 @@ def attend(
 
 @kernel(fastmath=FAST)
 def attend_backward(
-    start, stop, dout, q, k, v, mask, sizes, places, masked, causal, scale, seed, cut, kept, out,
-    lse, dq, dk, dv,
+    start, stop, dout, q, k, v, mask, sizes, places, masked, causal, window, scale, seed, cut, kept,
+    out, lse, dq, dk, dv,
 ):  # fmt: skip
     H, Hk, T, S, D, Dv, owners = (
         sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6]
@@ -176,7 +187,8 @@ def attend_backward(
             qb, q0, qj = whole(q, q0, qi, n, D, q_padded, wide)
             ob, o0, oj = whole(dout, o0, oi, n, Dv, o_padded, wide_v)
             keys = min(S, i0 + n) if causal else S
-            for j0 in range(0, keys, BLOCK):
+            oldest = seen_from(i0, window)
+            for j0 in range(oldest, keys, BLOCK):
                 m = min(BLOCK, keys - j0)
                 diagonal = causal and i0 == j0
                 kb, k0, kj = whole(k, place(places, K, b, g, j0), ki, m, D, k_padded, wide)
@@ -186,6 +198,8 @@ def attend_backward(
 
                 # 1. the weights again: p = exp(s - lse)
                 scores(kb, k0, kj, D, qt, s, m, n, diagonal)
+                if window > 0:
+                    hide_past(s, m, n, j0 - i0 + window)
                 if masked:
                     at = place(places, MASK, b, h, i0) + j0 * places[MASK, 4]
                     hide_masked(s, m, n, mask, at, places[MASK, 3], places[MASK, 4])
@@ -207,7 +221,7 @@ def attend_backward(
 
                 # 4. forward: s = K Qᵀ scale. Backward: dK += dSᵀ Q, dQ += dS K, scale is in dS
                 over_queries(ds, qb, q0, qj, dkb, dkj0, dkj, wide, m, n, diagonal)
-                over_keys(ds, kb, k0, kj, dq_block, wide, m, n, diagonal, j0 > 0)
+                over_keys(ds, kb, k0, kj, dq_block, wide, m, n, diagonal, j0 > oldest)
                 if not fits(m, D, wide):
                     moved(dk_block, 0, wide, dk, dk0 + j0 * dki, dki, m, D)
                 if not fits(m, Dv, wide_v):

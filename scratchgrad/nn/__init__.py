@@ -4,6 +4,7 @@ from scratchgrad.nn import functional
 from scratchgrad.nn.cache import KVCache
 from scratchgrad.nn.layers import Dropout, Embedding, LayerNorm, Linear, RMSNorm
 from scratchgrad.nn.module import Module, Parameter
+from scratchgrad.nn.positions import LearnedPositions, Rope, SinusoidalPositions
 from scratchgrad.nn.transformer import MLP, Block, CausalSelfAttention
 
 __all__ = [
@@ -14,9 +15,12 @@ __all__ = [
     "Embedding",
     "KVCache",
     "LayerNorm",
+    "LearnedPositions",
     "Linear",
     "Module",
     "Parameter",
     "RMSNorm",
+    "Rope",
+    "SinusoidalPositions",
     "functional",
 ]

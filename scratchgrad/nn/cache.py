@@ -40,7 +40,7 @@ class KVCache:
         self.keys, self.values = np.empty(shape, dtype), np.empty(shape, dtype)  # (B, Hk, room, D)
         self.length = 0
 
-    def attend(self, qkv: Tensor, n_head: int) -> Tensor:
+    def attend(self, qkv: Tensor, n_head: int, window: int | None = None) -> Tensor:
         """Keep the keys and values of T new positions, and attend from them to all so far.
 
         Parameters
@@ -49,6 +49,8 @@ class KVCache:
             As for ``causal_self_attention``.
         n_head : int
             Heads of queries.
+        window : int, optional
+            As for ``causal_self_attention``.
 
         Returns
         -------
@@ -80,6 +82,6 @@ class KVCache:
         self.values[:, :, start:stop] = heads[:, n_head + hk :]
         self.length = stop
         if start == 0:
-            return tensor(qkv_attention(qkv.data, n_head, hk, d**-0.5)[0])
-        args = qkv.data, self.keys, self.values, stop, n_head, d**-0.5
+            return tensor(qkv_attention(qkv.data, n_head, hk, d**-0.5, None, window or 0)[0])
+        args = qkv.data, self.keys, self.values, stop, n_head, d**-0.5, window or 0
         return tensor(attend_to_cache(*args))

@@ -37,7 +37,7 @@ class Linear(Module):
         rng = rng or np.random.default_rng()
         bound = in_features**-0.5
         weight = rng.uniform(-bound, bound, (out_features, in_features))
-        self.weight = Parameter(weight.astype(np.float32))
+        self.weight = Parameter(weight.astype(np.float32, copy=False))
         self.bias = None
         if bias:
             self.bias = Parameter(rng.uniform(-bound, bound, out_features).astype(np.float32))

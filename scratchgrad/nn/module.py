@@ -121,8 +121,11 @@ class Module:
         """A copy of each parameter by name; one that two modules share comes once."""
         return {name: parameter.data.copy() for name, parameter in self.named_parameters()}
 
-    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+    def load_state_dict(self, state: Mapping[str, np.ndarray], assign: bool = False) -> None:
         """Overwrite every parameter with the array of its name; all are checked first.
+
+        With ``assign`` the arrays themselves become the parameters, dtype and all, without a copy;
+        they must all be float32 or all float64.
 
         Raises
         ------
@@ -138,10 +141,18 @@ class Module:
                 faults.append(f"{name} should have shape {expected}, received {received}")
             elif (kind := np.asarray(state[name]).dtype).kind not in "fiu":
                 faults.append(f"{name} should hold real numbers, received {kind}")
+            elif assign and kind not in (np.float32, np.float64):
+                faults.append(f"{name} should be float32 or float64, received {kind}")
+        if assign and len({np.asarray(array).dtype for array in state.values()}) > 1:
+            faults.append("all should have one dtype, received several")
         if faults:
             raise CheckpointError("load_state_dict: " + "; ".join(sorted(faults)))
         for name, parameter in parameters.items():
-            parameter.writable()[...] = state[name]
+            if assign:
+                parameter._array = np.asarray(state[name])
+                parameter.grad = None
+            else:
+                parameter.writable()[...] = state[name]
 
     def __repr__(self) -> str:
         lines = "".join(f"\n({name}): {child!r}" for name, child in self.named_children())

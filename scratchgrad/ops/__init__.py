@@ -39,6 +39,7 @@ from scratchgrad.ops.network import (
     log_softmax,
     mlp,
     rms_norm,
+    rope,
     scaled_dot_product_attention,
     softmax,
 )
@@ -119,6 +120,7 @@ __all__ = [
     "reshape",
     "rms_norm",
     "roll",
+    "rope",
     "scaled_dot_product_attention",
     "sigmoid",
     "silu",

@@ -25,7 +25,7 @@ from scratchgrad.ops.elementwise import (
 from scratchgrad.ops.indexing import take_along_axis
 from scratchgrad.ops.linalg import matmul
 from scratchgrad.ops.reduction import max, mean, sum
-from scratchgrad.ops.shape import repeat, reshape, split, squeeze, swapaxes
+from scratchgrad.ops.shape import concat, repeat, reshape, split, squeeze, stack, swapaxes
 
 
 def sigmoid(x: Any) -> Any:
@@ -107,6 +107,21 @@ def rms_norm(x: Any, weight: Any = None, eps: float = 1e-6) -> Any:
     return y if weight is None else multiply(y, weight)
 
 
+def rope(x: Any, cos: Any, sin: Any, n_head: int, interleaved: bool = False) -> Any:
+    """(a, b) -> (a cos - b sin, b cos + a sin) for each pair of each head."""
+    b, t, _ = x.shape
+    d = 2 * cos.shape[1]
+    heads, rest = split(x, [n_head * d], axis=-1)
+    axis = 4 if interleaved else 3  # of the two: neighbours, or the halves of a head
+    pairs = reshape(heads, (b, t, n_head, d // 2, 2) if interleaved else (b, t, n_head, 2, d // 2))
+    first, second = (squeeze(part, axis) for part in split(pairs, 2, axis=axis))  # (B, T, H, D/2)
+    cos, sin = cos[:, None], sin[:, None]
+    turned = subtract(multiply(first, cos), multiply(second, sin))
+    other = add(multiply(second, cos), multiply(first, sin))
+    y = reshape(stack([turned, other], axis=axis), (b, t, n_head * d))
+    return concat([y, rest], axis=-1)
+
+
 def cross_entropy(
     logits: Any,
     targets: Any,
@@ -156,7 +171,11 @@ def attention(
 
 
 def causal_self_attention(
-    qkv: Any, n_head: int, n_kv_head: int | None = None, scale: float | None = None
+    qkv: Any,
+    n_head: int,
+    n_kv_head: int | None = None,
+    scale: float | None = None,
+    window: int | None = None,
 ) -> Any:
     """Cut into heads, attend, put the heads side by side: with all the copies."""
     b, t, c = qkv.shape
@@ -164,5 +183,6 @@ def causal_self_attention(
     d = c // (h + 2 * hk)
     parts = split(qkv, [h * d, (h + hk) * d], axis=-1)  # (B, T, H D), (B, T, Hk D) twice
     q, k, v = (swapaxes(reshape(x, (b, t, -1, d)), 1, 2) for x in parts)  # (B, H, T, D)
-    y = attention(q, k, v, is_causal=True, scale=scale)
+    recent = None if window is None else ~np.tri(t, k=-window, dtype=bool)  # (T, T)
+    y = attention(q, k, v, recent, is_causal=True, scale=scale)
     return reshape(swapaxes(y, 1, 2), (b, t, h * d))

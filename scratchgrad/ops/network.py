@@ -10,6 +10,7 @@ import numpy as np
 
 from scratchgrad.errors import ConfigError, DtypeError, ShapeError
 from scratchgrad.kernels import attention, norm, random
+from scratchgrad.kernels import rope as rotary
 from scratchgrad.kernels import softmax as soft
 from scratchgrad.kernels.linear import linear as affine
 from scratchgrad.kernels.linear import linear_gelu, matmul_gelu_backward
@@ -179,6 +180,45 @@ def _check_norm(name, x, **parameters):
 
 
 @differentiable
+def rope(x, /, cos, sin, n_head, interleaved=False):
+    """Each pair of numbers of a head turned by an angle: rotary position embedding.
+
+    A query turned by the angle of its position and a key by that of its own have a product that
+    depends on how far they are apart, and not on where they are.
+
+    Parameters
+    ----------
+    x : (B, T, W)
+        At each position ``n_head`` heads of D numbers; what is behind them stays as it is.
+    cos, sin : (T, D / 2)
+        Of the angle by which each pair is turned at each position; they get no gradient.
+    interleaved : bool
+        Whether pair i of a head is its numbers 2 i and 2 i + 1; else they are i and i + D / 2.
+
+    Returns
+    -------
+    (B, T, W)
+
+    Source: Su et al., RoFormer (2021), equation 34.
+    """
+    x = as_float(x)
+    cos, sin = (np.asarray(table).astype(x.dtype, copy=False) for table in (cos, sin))
+    d = 2 * cos.shape[-1] if cos.ndim else 0
+    if x.ndim != 3 or cos.shape != (x.shape[1], d // 2) or sin.shape != cos.shape:
+        raise ShapeError(
+            f"rope: expected x (B, T, W) and cos, sin (T, D / 2), received {x.shape}, {cos.shape} "
+            f"and {sin.shape}"
+        )
+    if not 0 <= n_head * d <= x.shape[2]:
+        raise ShapeError(
+            f"rope: expected x (B, T, W) with W at least n_head D = {n_head} x {d}, received "
+            f"{x.shape}"
+        )
+    y = rotary.rope(x, cos, sin, n_head, interleaved)
+    return y, lambda dy: rotary.rope_backward(dy, cos, sin, n_head, interleaved)
+
+
+@differentiable
 def _dropout(x, /, p, seed):
     x = as_float(x)
     return random.dropout(x, p, seed), lambda dy: random.dropout(dy, p, seed)
@@ -288,11 +328,11 @@ def scaled_dot_product_attention(
 
 
 @differentiable
-def _causal_self_attention(qkv, /, heads, scale, dropout):
+def _causal_self_attention(qkv, /, heads, scale, dropout, window):
     qkv, (h, hk) = as_float(qkv), heads
-    out, lse = attention.qkv_attention(qkv, h, hk, scale, dropout)
+    out, lse = attention.qkv_attention(qkv, h, hk, scale, dropout, window)
     return out, lambda dout: attention.qkv_attention_backward(
-        dout, qkv, out, lse, h, hk, scale, dropout
+        dout, qkv, out, lse, h, hk, scale, dropout, window
     )
 
 
@@ -303,6 +343,7 @@ def causal_self_attention(
     scale: float | None = None,
     dropout_p: float = 0.0,
     rng: np.random.Generator | None = None,
+    window: int | None = None,
 ) -> Any:
     """Causal attention of the queries, keys and values that one projection gave, in place.
 
@@ -317,12 +358,15 @@ def causal_self_attention(
         ``n_head`` is a multiple of it: each head of keys serves H / Hk neighbouring queries.
     scale, dropout_p, rng
         As for ``scaled_dot_product_attention``.
+    window : int, optional
+        Query t sees the keys t - window + 1 to t only (sliding-window attention).
 
     Returns
     -------
     (B, T, H D)
 
-    Source: Vaswani et al., Attention Is All You Need (2017), section 3.2.
+    Source: Vaswani et al., Attention Is All You Need (2017), section 3.2; the window, Child et al.,
+    Sparse Transformers (2019), section 4.1, and Jiang et al., Mistral 7B (2023), section 2.
     """
     name = "causal_self_attention"
     check_probability(f"{name}: dropout_p", dropout_p)
@@ -332,6 +376,11 @@ def causal_self_attention(
             f"{name}: expected qkv (B, T, (H + 2 Hk) D) with H a multiple of Hk, received {shape} "
             f"with H = {h}, Hk = {hk}"
         )
+    if window is not None and window < 1:
+        raise ConfigError(f"{name}: expected a window of at least 1 position, received {window}")
     d = shape[2] // (h + 2 * hk)
     scale = float(1 / np.sqrt(max(d, 1)) if scale is None else scale)
-    return _causal_self_attention(qkv, heads=(h, hk), scale=scale, dropout=_drawn(dropout_p, rng))
+    dropout = _drawn(dropout_p, rng)
+    return _causal_self_attention(
+        qkv, heads=(h, hk), scale=scale, dropout=dropout, window=window or 0
+    )

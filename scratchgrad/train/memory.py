@@ -16,18 +16,13 @@ def least_bytes(config: GPTConfig, batch_size: int) -> int:
     """A lower bound of what a training step holds at once, in bytes.
 
     Four float32 arrays for the parameters (weights, gradients, AdamW's two means), and what the
-    forward pass saves: for each block 16 C numbers a token (the stream, two norms, queries, keys,
-    values, attention's output, the MLP's wide layer before and after GELU), and for the head the
-    logits and their gradient.
+    forward pass saves for the backward.
 
     >>> least_bytes(GPTConfig(65, 64, 4, 4, 128), batch_size=12)
-    38412288
+    39207936
     """
-    c, layers = config.n_embd, config.n_layer
-    parameters = 12 * layers * c * c + (config.vocab_size + config.block_size) * c
-    tokens = batch_size * config.block_size
-    saved = tokens * (16 * layers * c + 2 * config.vocab_size)
-    return 4 * (4 * parameters + saved)
+    memory = config.memory(batch_size)
+    return sum(memory[part] for part in ("weights", "gradients", "optimizer", "activations"))
 
 
 def physical_bytes() -> int | None:

@@ -122,7 +122,7 @@ def test_the_named_ones_are_proved(capsys: Any) -> None:
 
 def test_without_names_all_are_proved(capsys: Any) -> None:
     rows, out = table(capsys, "--cases", "1")
-    assert rows.keys() == {*cases.OPERATIONS, *cases.LAYERS}
+    assert rows.keys() == {*cases.OPERATIONS, *cases.LAYERS, *cases.VARIANTS}
     assert out.endswith(f"\n{len(rows)} of {len(rows)} proved\n")
 
 

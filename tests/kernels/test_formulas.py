@@ -64,6 +64,32 @@ def qkv_attention(rng: np.random.Generator) -> Any:
     )
 
 
+def windowed(rng: np.random.Generator) -> Any:
+    """The same where a query sees two keys."""
+    how = (4, 2, 0.6, (0.3, 5), 2)
+
+    def backward(dout: np.ndarray, qkv: np.ndarray) -> Arrays:
+        out = reference.qkv_attention(qkv, *how)
+        return (reference.qkv_attention_backward(dout, qkv, *out, *how),)
+
+    return (
+        (rng.standard_normal((2, 4, 24)),),
+        lambda qkv: reference.qkv_attention(qkv, *how)[0],
+        backward,
+    )
+
+
+def rope(interleaved: bool) -> Callable[[np.random.Generator], Any]:
+    """Two heads that are turned, and a number behind them that is not."""
+    angle = np.random.default_rng(5).uniform(0, 6, (3, 2))
+    how = (np.cos(angle), np.sin(angle), 2, interleaved)
+    return lambda rng: (
+        (rng.standard_normal((2, 3, 9)),),
+        lambda x: reference.rope(x, *how),
+        lambda dy, x: (reference.rope_backward(dy, *how),),
+    )
+
+
 def layer_norm(rng: np.random.Generator) -> Any:
     def backward(dy: np.ndarray, x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> Arrays:
         _, mean, rstd = reference.layer_norm(x, weight, bias, 0.1)
@@ -142,6 +168,9 @@ FORMULAS: dict[str, Callable[[np.random.Generator], Any]] = {
     "log_softmax": log_softmax,
     "attention": attention,
     "qkv_attention": qkv_attention,
+    "qkv_attention-window": windowed,
+    "rope-halves": rope(False),
+    "rope-neighbours": rope(True),
     "layer_norm": layer_norm,
     "rms_norm": rms_norm,
     "cross_entropy": cross_entropy,

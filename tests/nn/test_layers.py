@@ -21,6 +21,8 @@ LAYERS: dict[str, Callable[[], Any]] = {
     "LayerNorm": lambda: nn.LayerNorm(4, eps=0.1),
     "LayerNorm without bias": lambda: nn.LayerNorm(4, eps=0.1, bias=False),
     "RMSNorm": lambda: nn.RMSNorm(4, eps=0.1),
+    "LearnedPositions": lambda: nn.LearnedPositions(5, 4),
+    "SinusoidalPositions": lambda: nn.SinusoidalPositions(5, 4),
     "CausalSelfAttention": lambda: nn.CausalSelfAttention(4, 2),
     "CausalSelfAttention without bias": lambda: nn.CausalSelfAttention(4, 4, bias=False),
     "CausalSelfAttention of one head": lambda: nn.CausalSelfAttention(4, 1),

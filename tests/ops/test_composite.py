@@ -27,6 +27,7 @@ FUSED = [
     "logsumexp",
     "mlp",
     "rms_norm",
+    "rope",
     "sigmoid",
     "silu",
     "softmax",

@@ -27,7 +27,8 @@ OPS = {
     "concat": "(arrays, axis=0)",
     "cross_entropy": "(logits, targets, /, ignore_index=-100, label_smoothing=0.0, "
     "reduction='mean')",
-    "causal_self_attention": "(qkv, n_head, n_kv_head=None, scale=None, dropout_p=0.0, rng=None)",
+    "causal_self_attention": "(qkv, n_head, n_kv_head=None, scale=None, dropout_p=0.0, rng=None, "
+    "window=None)",
     "cumulative_sum": "(x, /, axis=None, include_initial=False)",
     "dropout": "(x, p=0.5, training=True, rng=None)",
     "einsum": "(subscripts, *operands)",
@@ -47,6 +48,7 @@ OPS = {
     "repeat": "(x, /, repeats, axis=None)",
     "reshape": "(x, /, shape)",
     "rms_norm": "(x, weight=None, /, eps=1e-06)",
+    "rope": "(x, /, cos, sin, n_head, interleaved=False)",
     "roll": "(x, /, shift, axis=None)",
     "scaled_dot_product_attention": "(q, k, v, mask=None, is_causal=False, scale=None, "
     "dropout_p=0.0, rng=None)",
@@ -65,16 +67,23 @@ OPS = {
     "where": "(condition, a, b)",
 }
 LAYERS = {
-    "Block": "(n_embd, n_head, dropout=0.0, bias=True, norm_position='pre', rng=None)",
-    "CausalSelfAttention": "(n_embd, n_head, dropout=0.0, bias=True, rng=None)",
+    "Block": "(n_embd, n_head, dropout=0.0, bias=True, norm_position='pre', rng=None, *, "
+    "norm='layernorm', norm_eps=1e-05, mlp='gelu', n_inner=None, attn_dropout=None, "
+    "n_kv_head=None, qk_norm=False, sliding_window=None, rope=None)",
+    "CausalSelfAttention": "(n_embd, n_head, dropout=0.0, bias=True, rng=None, *, "
+    "resid_dropout=None, n_kv_head=None, qk_norm=False, norm_eps=1e-05, sliding_window=None, "
+    "rope=None)",
     "Dropout": "(p=0.5, rng=None)",
     "Embedding": "(num_embeddings, embedding_dim, rng=None)",
+    "LearnedPositions": "(num_embeddings, embedding_dim, rng=None)",
     "LayerNorm": "(normalized_shape, eps=1e-05, bias=True)",
     "Linear": "(in_features, out_features, bias=True, rng=None)",
-    "MLP": "(n_embd, dropout=0.0, bias=True, rng=None)",
+    "MLP": "(n_embd, dropout=0.0, bias=True, rng=None, *, kind='gelu', n_inner=None)",
     "Module": "()",
     "Parameter": "(data, requires_grad=True)",
     "RMSNorm": "(normalized_shape, eps=1e-06)",
+    "Rope": "(head_size, base=10000.0, interleaved=False)",
+    "SinusoidalPositions": "(num_positions, embedding_dim)",
 }
 OPTIM = {
     "AdamW": "(params, lr=0.001, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.01)",
@@ -85,7 +94,7 @@ OPTIM = {
 # The spellings out of small operations take their settings by the names and defaults of the fused.
 SPELLED = {
     "attention": "(q, k, v, mask=None, is_causal=False, scale=None)",
-    "causal_self_attention": "(qkv, n_head, n_kv_head=None, scale=None)",
+    "causal_self_attention": "(qkv, n_head, n_kv_head=None, scale=None, window=None)",
     "cross_entropy": OPS["cross_entropy"],
     "gelu": OPS["gelu"],
     "layer_norm": OPS["layer_norm"],
@@ -95,6 +104,7 @@ SPELLED = {
     "logsumexp": "(x, axis=-1)",
     "mlp": OPS["mlp"],
     "rms_norm": OPS["rms_norm"],
+    "rope": "(x, cos, sin, n_head, interleaved=False)",
     "sigmoid": "(x)",
     "silu": "(x)",
     "softmax": OPS["softmax"],

@@ -76,6 +76,21 @@ def causal_self_attention(qkv: Any) -> Any:
     return anp.reshape(anp.swapaxes(y, 1, 2), (2, 5, 12))
 
 
+ANGLES = np.random.default_rng(3).uniform(0, 6, (5, 2))
+
+
+def rope(x: Any) -> Any:
+    """Three heads of four numbers, turned by a matrix, and two numbers that are not turned."""
+    turned = []
+    for t, (first, second) in enumerate(ANGLES):
+        c1, s1, c2, s2 = np.cos(first), np.sin(first), np.cos(second), np.sin(second)
+        turn = np.array([[c1, 0, -s1, 0], [0, c2, 0, -s2], [s1, 0, c1, 0], [0, s2, 0, c2]])
+        whole = np.eye(14)
+        whole[:12, :12] = np.kron(np.eye(3), turn)
+        turned.append(anp.dot(x[:, t], whole.T))
+    return anp.stack(turned, axis=1)
+
+
 def gelu(x: Any) -> Any:
     return x / 2 * (1 + anp.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3)))
 
@@ -210,6 +225,11 @@ TWINS = {
         F.rms_norm,
         lambda x, w: x / anp.sqrt(anp.mean(x**2, -1, keepdims=True) + 1e-6) * w,
         ((2, 3, 6), (6,)),
+    ),
+    "rope": Twin(
+        lambda x: F.rope(x, np.cos(ANGLES), np.sin(ANGLES), 3),
+        rope,
+        ((2, 5, 14),),
     ),
     "cross_entropy": Twin(
         lambda x: F.cross_entropy(x, TARGETS), lambda x: anp.mean(cross_entropy(x, 0)), ((4, 5),)

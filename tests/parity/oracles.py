@@ -147,11 +147,27 @@ def _attention(
     return weights * torch.as_tensor(weights_kept(seed, (b, h, t, s), dropout_p), dtype=q.dtype) @ v
 
 
-def _causal_self_attention(qkv: Any, n_head: int, n_kv_head: int, **settings: Any) -> Any:
+def _causal_self_attention(
+    qkv: Any, n_head: int, n_kv_head: int, window: int | None, **settings: Any
+) -> Any:
     b, t, c = qkv.shape
     heads = qkv.reshape(b, t, n_head + 2 * n_kv_head, c // (n_head + 2 * n_kv_head))
     q, k, v = torch.split(heads.transpose(1, 2), [n_head, n_kv_head, n_kv_head], 1)
-    return _attention(q, k, v, None, True, **settings).transpose(1, 2).flatten(2)
+    recent = None if window is None else ~np.tri(t, k=-window, dtype=bool)
+    return _attention(q, k, v, recent, True, **settings).transpose(1, 2).flatten(2)
+
+
+def _rope(x: Any, cos: Any, sin: Any, n_head: int, interleaved: bool) -> Any:
+    """Pairs as complex numbers, as Llama's own code has them."""
+    b, t, d = *x.shape[:2], 2 * cos.shape[1]
+    heads, rest = x[..., : n_head * d].reshape(b, t, n_head, d), x[..., n_head * d :]
+    if not interleaved:
+        heads = torch.stack(heads.chunk(2, -1), -1).flatten(-2)
+    turn = torch.complex(*(torch.as_tensor(np.asarray(p), dtype=x.dtype) for p in (cos, sin)))
+    pairs = torch.view_as_complex(heads.reshape(b, t, n_head, d // 2, 2).contiguous())
+    y = torch.view_as_real(pairs * turn[:, None])  # (B, T, H, D / 2, 2)
+    y = y.flatten(-2) if interleaved else torch.cat([y[..., 0], y[..., 1]], -1)
+    return torch.cat([y.flatten(2), rest], -1)
 
 
 ORACLES: dict[str, Callable[..., Any]] = {
@@ -218,6 +234,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "mlp": _mlp,
     "layer_norm": lambda x, w, b, eps: F.layer_norm(x, x.shape[-1:], w, b, eps),
     "rms_norm": lambda x, w, eps: F.rms_norm(x, x.shape[-1:], w, eps),
+    "rope": _rope,
     "dropout": _dropout,
     "cross_entropy": _cross_entropy,
     "linear_cross_entropy": _linear_cross_entropy,

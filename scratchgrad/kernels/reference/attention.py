@@ -103,11 +103,22 @@ def _heads(qkv: Array, H: int, Hk: int) -> tuple[Array, Array, Array]:
     return heads[:, :H], heads[:, H : H + Hk], heads[:, H + Hk :]
 
 
+def _recent(T: int, window: int) -> NDArray[np.bool_] | None:
+    """(T, T): which keys are not behind the window of a query; window 0 is no window."""
+    return ~np.tri(T, k=-window, dtype=np.bool_) if window else None
+
+
 def qkv_attention(
-    qkv: Array, H: int, Hk: int, scale: float, dropout: tuple[float, int] | None = None
+    qkv: Array,
+    H: int,
+    Hk: int,
+    scale: float,
+    dropout: tuple[float, int] | None = None,
+    window: int = 0,
 ) -> tuple[Array, Array]:
     """Cut the projection into heads, attend, and put the heads side by side."""
-    out, lse = attention(*_heads(qkv, H, Hk), None, True, scale, dropout)
+    recent = _recent(qkv.shape[1], window)
+    out, lse = attention(*_heads(qkv, H, Hk), recent, True, scale, dropout)
     B, _, T, D = out.shape
     return out.swapaxes(1, 2).reshape(B, T, H * D), lse
 
@@ -121,23 +132,26 @@ def qkv_attention_backward(
     Hk: int,
     scale: float,
     dropout: tuple[float, int] | None = None,
+    window: int = 0,
 ) -> Array:
     """Cut dout into heads as well, and put the gradients where q, k and v were."""
     B, T, C = qkv.shape
     apart = [x.reshape(B, T, H, C // (H + 2 * Hk)).swapaxes(1, 2) for x in (dout, out)]
     parts = attention_backward(
-        apart[0], *_heads(qkv, H, Hk), apart[1], lse, None, True, scale, dropout
+        apart[0], *_heads(qkv, H, Hk), apart[1], lse, _recent(T, window), True, scale, dropout
     )
     return np.concatenate(parts, axis=1).swapaxes(1, 2).reshape(B, T, C)
 
 
 def attend_to_cache(
-    qkv: Array, keys: Array, values: Array, length: int, H: int, scale: float
+    qkv: Array, keys: Array, values: Array, length: int, H: int, scale: float, window: int = 0
 ) -> Array:
     """The last T of `length` positions attend to all of them: row t sees the keys up to its own."""
     B, T, _ = qkv.shape
     Hk, D = keys.shape[1], keys.shape[3]
     q = _heads(qkv, H, Hk)[0]
-    upto = np.arange(length) <= np.arange(length - T, length)[:, None]  # (T, length)
+    own = np.arange(length - T, length)[:, None]
+    upto = np.arange(length) <= own  # (T, length)
+    upto &= np.arange(length) > own - (window or length)
     out, _ = attention(q, keys[:, :, :length], values[:, :, :length], upto, False, scale)
     return out.swapaxes(1, 2).reshape(B, T, H * D)

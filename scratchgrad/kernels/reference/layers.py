@@ -43,6 +43,24 @@ def matmul_gelu_backward(dy: Array, weight: Array, h: Array, approximate: str) -
     return gelu_backward(dy @ weight, h, approximate)
 
 
+def rope(x: Array, cos: Array, sin: Array, heads: int, interleaved: bool) -> Array:
+    """(a, b) -> (a cos - b sin, b cos + a sin), for each pair of the first heads."""
+    B, T, _ = x.shape
+    D = 2 * cos.shape[1]
+    pairs = (D // 2, 2) if interleaved else (2, D // 2)  # neighbours, or the halves
+    axis = -1 if interleaved else -2
+    turned, rest = x[..., : heads * D], x[..., heads * D :]
+    a, b = np.moveaxis(turned.reshape(B, T, heads, *pairs), axis, 0)  # (B, T, heads, D / 2)
+    c, s = cos[:, None], sin[:, None]
+    y = np.stack([a * c - b * s, b * c + a * s], axis=axis)
+    return np.concatenate([y.reshape(turned.shape), rest], axis=-1)
+
+
+def rope_backward(dy: Array, cos: Array, sin: Array, heads: int, interleaved: bool) -> Array:
+    """The turn by the angles the other way: cos(-a) = cos(a), sin(-a) = -sin(a)."""
+    return rope(dy, cos, -sin, heads, interleaved)
+
+
 def column_sums(x: Array) -> Array:
     """The sum over all axes but the last."""
     return x.sum(axis=tuple(range(x.ndim - 1)))

@@ -16,6 +16,7 @@ from tests.planted.catalogue import (
     shape,
     tokenizer,
     training,
+    variants,
 )
 
 CATALOGUE: list[Bug] = [
@@ -27,6 +28,7 @@ CATALOGUE: list[Bug] = [
     *network.BUGS,
     *attention.BUGS,
     *model.BUGS,
+    *variants.BUGS,
     *optimiser.BUGS,
     *training.BUGS,
     *formats.BUGS,

@@ -266,8 +266,8 @@ ONLINE = [
     Bug(
         "online_softmax_keeps_the_old_output",
         KERNEL,
-        was="if grown and j0 > 0:",
-        becomes="if grown and j0 > BLOCK:",
+        was="if grown and j0 > oldest:",
+        becomes="if grown and j0 > oldest + BLOCK:",
         caught_by=OWN_TESTS + "test_the_largest_score_may_come_in_any_block[1-float64]",
         lesson="Only a second block with a larger score than the first shows it.",
     ),

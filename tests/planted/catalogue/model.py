@@ -2,7 +2,7 @@
 
 from tests.planted.bug import Bug, layer
 
-GPT = "gpt.py"
+GPT = "gpt/model.py"
 BLOCK = "nn/transformer.py"
 MODULE = "nn/module.py"
 LAYER_TESTS = "tests/nn/test_layers.py::"
@@ -29,16 +29,16 @@ BUGS = [
     Bug(
         "attention_not_causal",
         "kernels/attention.py",
-        was="sizes, places, None, True, scale, dropout, out)",
-        becomes="sizes, places, None, False, scale, dropout, out)",
+        was="how = None, True, scale, dropout",
+        becomes="how = None, False, scale, dropout",
         caught_by=GPT_TESTS + "test_a_changed_token_leaves_all_earlier_logits_bit_equal",
         lesson="The training loss goes to nearly 0, which is taken for success.",
     ),
     Bug(
         "residual_missing",
         BLOCK,
-        was="return self.mlp(self.ln_2(x), residual=x)",
-        becomes="return self.mlp(self.ln_2(x))",
+        was="return half(norm(x), *cache, residual=x)",
+        becomes="return half(norm(x), *cache)",
         caught_by=LAYER_TESTS + "test_blocks_add_to_the_stream",
         lesson="Two layers still train; twelve do not, and then one looks everywhere else.",
     ),
@@ -53,8 +53,8 @@ BUGS = [
     Bug(
         "norm_missing_before_attention",
         BLOCK,
-        was="x = self.attn(self.ln_1(x), cache, residual=x)",
-        becomes="x = self.attn(x, cache, residual=x)",
+        was="x = self.add(self.ln_1, self.attn, x, cache)",
+        becomes="x = self.add(lambda x: x, self.attn, x, cache)",
         caught_by=(LAYER_TESTS + "test_blocks_add_to_the_stream", layer("Block")),
         lesson="A layer that is made and never called: its parameters get no gradient at all.",
     ),
@@ -99,16 +99,16 @@ BUGS = [
     Bug(
         "weights_not_tied",
         GPT,
-        was="self.lm_head.weight = self.wte.weight  # tied",
+        was="self.lm_head.weight = self.wte.weight",
         becomes="self.lm_head.weight.data = self.wte.weight.data",
         caught_by=GPT_TESTS + "test_the_tied_weight_is_counted_once",
         lesson="Equal at the start, a copy and not the same: they part at the first step.",
     ),
     Bug(
         "positions_from_the_end",
-        GPT,
-        was="self.wpe.weight[:t]",
-        becomes="self.wpe.weight[-t:]",
+        "nn/positions.py",
+        was="return x + self.weight[start : start + x.shape[1]]",
+        becomes="return x + self.weight[-x.shape[1] :]",
         caught_by=GPT_TESTS + "test_a_beginning_by_itself_has_the_logits_that_it_has_in_the_whole",
         lesson="Right at full context, where training is; samples begin with a short one.",
     ),

@@ -1,8 +1,7 @@
 """GPT: the model on one screen.
 
-ids -> token and position embeddings -> blocks -> norm -> head -> logits, and the loss if there are
-targets. As in GPT-2: learned positions, GELU (the exact one; GPT-2 took its tanh form), a norm
-before each half-block, and a head that shares its weight with the token embedding.
+ids -> token embeddings, with positions -> blocks -> norm -> head -> logits, and the loss if there
+are targets. GPTConfig says which positions, norms, blocks and head.
 
 Initialisation
 --------------
@@ -15,62 +14,34 @@ biases                                     0
 norm gains, norm biases                    1, 0
 =========================================  ===========================================
 
-Source: Radford et al., Language Models are Unsupervised Multitask Learners (2019), section 2.3.
+Source: Radford et al., Language Models are Unsupervised Multitask Learners (2019), section 2.3;
+Touvron et al., LLaMA (2023), section 2.2.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from scratchgrad.errors import ConfigError, ShapeError
-from scratchgrad.nn import Block, Dropout, Embedding, KVCache, LayerNorm, Linear, Module
+from scratchgrad.errors import ShapeError
+from scratchgrad.gpt.config import GPTConfig
+from scratchgrad.nn import (
+    Block,
+    Dropout,
+    Embedding,
+    KVCache,
+    LearnedPositions,
+    Linear,
+    Module,
+    Rope,
+    SinusoidalPositions,
+)
 from scratchgrad.nn import functional as F
-
-
-@dataclass(frozen=True)
-class GPTConfig:
-    """The shape of a GPT.
-
-    ``block_size`` is the context, in tokens; ``n_embd`` the channels of the stream, a multiple of
-    ``n_head``; ``bias`` is whether Linear and LayerNorm have one; ``norm_position`` is "pre" or
-    "post".
-    """
-
-    vocab_size: int
-    block_size: int
-    n_layer: int
-    n_head: int
-    n_embd: int
-    dropout: float = 0.0
-    bias: bool = True
-    norm_position: str = "pre"
-
-    def __post_init__(self) -> None:
-        for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_embd"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ConfigError(
-                    f"GPTConfig: expected {name} to be a whole number of at least 1, "
-                    f"received {value!r}"
-                )
-        if self.n_embd % self.n_head:
-            raise ConfigError(
-                f"GPTConfig: expected n_embd to be a multiple of n_head, received "
-                f"n_embd={self.n_embd}, n_head={self.n_head}; take another n_head or n_embd"
-            )
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(
-                f"GPTConfig: expected dropout from 0 up to, not including, 1, "
-                f"received {self.dropout!r}"
-            )
-        if self.norm_position not in ("pre", "post"):
-            raise ConfigError(
-                f"GPTConfig: expected norm_position 'pre' or 'post', received "
-                f"{self.norm_position!r}"
-            )
+from scratchgrad.nn.positions import unchanged
+from scratchgrad.nn.transformer import make_norm
 
 
 class GPT(Module):
@@ -84,21 +55,68 @@ class GPT(Module):
     """
 
     def __init__(self, config: GPTConfig, seed: int = 0) -> None:
+        self._build(config, np.random.default_rng(seed))
+
+    @classmethod
+    def from_state(cls, config: GPTConfig, state: Mapping[str, NDArray[Any]]) -> GPT:
+        """A model with these weights and no others: nothing is drawn, and nothing copied.
+
+        Raises
+        ------
+        CheckpointError
+            Listing every parameter that is missing, left over, or of another shape or dtype.
+        """
+        model = cls.__new__(cls)
+        model._build(config, None)
+        model.load_state_dict(state, assign=True)
+        return model
+
+    def _build(self, config: GPTConfig, rng: np.random.Generator | None) -> None:
         super().__init__()
-        rng = np.random.default_rng(seed)
-        self.config = config
-        c = config
-        self.wte = Embedding(c.vocab_size, c.n_embd, rng)
-        self.wpe = Embedding(c.block_size, c.n_embd, rng)
-        self.drop = Dropout(c.dropout)
-        self.h = [
-            Block(c.n_embd, c.n_head, c.dropout, c.bias, c.norm_position, rng)
-            for _ in range(c.n_layer)
-        ]
-        self.ln_f = LayerNorm(c.n_embd, bias=c.bias)
-        self.lm_head = Linear(c.n_embd, c.vocab_size, bias=False, rng=rng)
-        self.lm_head.weight = self.wte.weight  # tied
-        self._initialise(rng)
+        self.config = c = config
+        draw: Any = _NoNumbers() if rng is None else rng
+        self.wte = Embedding(c.vocab_size, c.n_embd, draw)
+        self.wpe = self._positions(draw)
+        self.drop = Dropout(c.dropout_of("embd"))
+        rope = None
+        if c.position == "rope":
+            rope = Rope(c.head_size, c.rope_base, c.rope_interleaved)
+        self.h = [self._block(rope, draw) for _ in range(c.n_layer)]
+        self.ln_f = make_norm(c.norm, c.n_embd, c.norm_eps, c.bias)
+        self.lm_head = Linear(c.n_embd, c.vocab_size, bias=False, rng=draw)
+        if c.tied_head:
+            self.lm_head.weight = self.wte.weight
+        if rng is not None:
+            self._initialise(rng)
+
+    def _positions(self, rng: Any) -> Any:
+        """What adds positions to the embeddings, if anything does."""
+        c = self.config
+        if c.position == "learned":
+            return LearnedPositions(c.block_size, c.n_embd, rng)
+        if c.position == "sinusoidal":
+            return SinusoidalPositions(c.block_size, c.n_embd)
+        return unchanged
+
+    def _block(self, rope: Rope | None, rng: Any) -> Block:
+        c = self.config
+        return Block(
+            c.n_embd,
+            c.n_head,
+            c.dropout_of("resid"),
+            c.bias,
+            c.norm_position,
+            rng,
+            norm=c.norm,
+            norm_eps=c.norm_eps,
+            mlp=c.mlp,
+            n_inner=c.inner,
+            attn_dropout=c.dropout_of("attn"),
+            n_kv_head=c.kv_heads,
+            qk_norm=c.qk_norm,
+            sliding_window=c.sliding_window,
+            rope=rope,
+        )
 
     def _initialise(self, rng: np.random.Generator) -> None:
         for name, parameter in self.named_parameters():
@@ -136,9 +154,8 @@ class GPT(Module):
 
     def _stream(self, ids: Any) -> Any:
         """All but the head: ids (B, T) -> (B, T, C)."""
-        t = self._check(ids)
-        x = self.wte(ids) + self.wpe.weight[:t]  # (B, T, C) + (T, C)
-        x = self.drop(x)
+        self._check(ids)
+        x = self.drop(self.wpe(self.wte(ids)))  # (B, T, C)
         for block in self.h:
             x = block(x)
         return self.ln_f(x)
@@ -146,7 +163,7 @@ class GPT(Module):
     def new_cache(self, batch: int = 1) -> list[KVCache]:
         """An empty cache a layer, for `next_logits`."""
         c, dtype = self.config, self.wte.weight.dtype
-        size = batch, c.n_head, c.block_size, c.n_embd // c.n_head
+        size = batch, c.kv_heads, c.block_size, c.head_size
         return [KVCache(*size, dtype=dtype) for _ in self.h]
 
     def next_logits(self, ids: Any, cache: list[KVCache]) -> Any:
@@ -170,7 +187,7 @@ class GPT(Module):
                 f"GPT: expected at most {self.config.block_size} positions (block_size), received "
                 f"{t} after the {start} in the cache; begin a new cache"
             )
-        x = self.wte(ids) + self.wpe.weight[start : start + t]  # (B, T, C)
+        x = self.wpe(self.wte(ids), start)  # (B, T, C)
         for block, layer in zip(self.h, cache, strict=True):
             x = block(x, layer)
         return self.lm_head(self.ln_f(x[:, -1]))
@@ -189,8 +206,17 @@ class GPT(Module):
 
         So a run that was stopped and resumed drops what it would have dropped.
         """
-        if self.config.dropout == 0:
-            return
         layers = [module for module in self.modules() if isinstance(module, Dropout)]
         for i, layer in enumerate(layers):
-            layer.rng = np.random.default_rng([seed, step, micro_step, i])
+            if layer.p > 0:
+                layer.rng = np.random.default_rng([seed, step, micro_step, i])
+
+
+class _NoNumbers:
+    """In place of a generator, for weights that come from elsewhere: arrays that take no memory."""
+
+    def standard_normal(self, shape: Any, dtype: Any = np.float32) -> NDArray[Any]:
+        return np.broadcast_to(np.zeros((), dtype), shape)
+
+    def uniform(self, low: float, high: float, shape: Any) -> NDArray[Any]:
+        return np.broadcast_to(np.zeros((), np.float32), shape)
