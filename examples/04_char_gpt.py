@@ -14,7 +14,7 @@ import numpy as np
 import scratchgrad as sg
 from scratchgrad.data import batch, embedded_text, split
 from scratchgrad.evaluate import evaluate_loss
-from scratchgrad.generate import generate
+from scratchgrad.generate import Sampling, generate
 from scratchgrad.optim import AdamW, clip_grad_norm, cosine_schedule, parameter_groups
 from scratchgrad.tokenizer import CharTokenizer
 
@@ -57,6 +57,14 @@ print(f"validation loss: {result.loss:.3f} nats a character")
 
 rng = np.random.default_rng(options.seed)
 prompt = "The "
-ids = generate(model, tokenizer.encode(prompt), 300, rng=rng, temperature=0.7)
+prompt_ids, sampling = tokenizer.encode(prompt), Sampling(temperature=0.7)
+ids = generate(
+    model,
+    prompt_ids,
+    300,
+    rng=rng,
+    sampling=sampling,
+    on_slide=lambda block_size: None,  # from then on it sees the last 64 only, and need not say so
+)
 print("---- what it writes ----")
 print(prompt + tokenizer.decode(list(ids)))

@@ -4,15 +4,34 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
+from scratchgrad.cli.sampling import (
+    add_sampling_options,
+    add_stop_options,
+    sampling_of,
+    stop_strings_of,
+    stop_tokens_of,
+)
 from scratchgrad.cli.special import add_special_options, advising, as_given, special_rule
-from scratchgrad.errors import ConfigError
+from scratchgrad.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from scratchgrad.generate import LanguageModel, Sampling
+    from scratchgrad.tokenizer import Tokenizer
+
+# Several texts are made at once, but no more than this: each has keys and values of its own.
+TOGETHER = 16
 
 _EPILOG = """\
 examples:
   scratchgrad sample runs/python-tiny
   scratchgrad sample runs/book-char --prompt "Once upon" --temperature 0.7 --top-k 20
+  scratchgrad sample runs/book-char --prompt "Once upon" --min-p 0.1 --num-samples 5
+  scratchgrad sample runs/book-char --prompt "Q: Why?" --greedy --stop "Q:"
   scratchgrad sample runs/chat --prompt '<|user|>Hello<|end|>' --allow-special all"""
 
 
@@ -33,24 +52,20 @@ def add_parser(commands: Any) -> None:
     )
     add_special_options(parser)
     parser.add_argument(
-        "--length", type=int, default=500, metavar="N", help="tokens (default: 500)"
+        "--length", type=int, default=500, metavar="N", help="most tokens (default: 500)"
     )
     parser.add_argument(
-        "--temperature",
-        type=float,
-        default=0.8,
-        metavar="X",
-        help="lower is more certain, 0 always takes the likeliest (default: 0.8)",
-    )
-    parser.add_argument(
-        "--top-k", type=int, metavar="K", help="choose among the K likeliest (default: all)"
+        "--num-samples",
+        type=int,
+        default=1,
+        metavar="N",
+        help="texts to print; several are made at once (default: 1)",
     )
     parser.add_argument(
         "--seed", type=int, default=1337, metavar="N", help="of the choices (default: 1337)"
     )
-    parser.add_argument(
-        "--num-samples", type=int, default=1, metavar="N", help="texts to print (default: 1)"
-    )
+    add_sampling_options(parser)
+    add_stop_options(parser)
     parser.add_argument(
         "--checkpoint",
         default="best",
@@ -66,54 +81,185 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--num-samples must be at least 1; got {arguments.num_samples}")
     if arguments.seed < 0:
         raise ConfigError(f"--seed must be 0 or more; got {arguments.seed}")
+    if arguments.length < 0:
+        raise ConfigError(f"--length must be 0 or more tokens; got {arguments.length}")
 
-    import numpy as np
-
-    from scratchgrad.generate import check_sampling, generate
     from scratchgrad.kernels.jit import on_compile
     from scratchgrad.kernels.threads import set_threads
-    from scratchgrad.tokenizer import BPETokenizer
     from scratchgrad.train.progress import printable
     from scratchgrad.train.session import open_model
 
-    check_sampling(arguments.length, arguments.temperature, arguments.top_k)
+    sampling = sampling_of(arguments)
+    stop_strings_of(arguments)  # refuses what will not do before a model is read
     if arguments.threads is not None:
         set_threads(arguments.threads, name="--threads")
     opened = open_model(arguments.folder, arguments.checkpoint)
     for note in opened.notes:
         print(f"note: {note}", file=sys.stderr)
-    tokenizer = opened.tokenizer
+    prompt = _prompt(arguments, opened.tokenizer, opened.prompt, opened.model.config.block_size)
+    writer = _Writer(arguments, opened.model, opened.tokenizer, sampling, prompt)
+    # A terminal obeys control characters that a text may hold; a file receives them as they are.
+    show = printable if sys.stdout.isatty() else str
+    try:
+        with on_compile(_Notice()):
+            for number, pieces in enumerate(writer.texts()):
+                if number:
+                    print("\n---------------")
+                for piece in pieces:
+                    print(show(piece), end="", flush=True)
+        print()
+    finally:
+        if writer.slid:
+            print(f"note: {writer.slid}", file=sys.stderr)
+    return 0
+
+
+def _prompt(
+    arguments: argparse.Namespace, tokenizer: Tokenizer, default: str, block_size: int
+) -> NDArray[Any]:
+    """The ids to continue: the user's text must fit the context, a default one is cut to it."""
+    from scratchgrad.tokenizer import BPETokenizer
+
     special = special_rule(arguments, tokenizer)
     if isinstance(tokenizer, BPETokenizer):
         with advising():
-            prompt = tokenizer.encode(as_given(arguments.prompt or opened.prompt), **special)
+            ids = tokenizer.encode(as_given(arguments.prompt or default), **special)
     else:
-        prompt = tokenizer.encode(arguments.prompt or opened.prompt)
-    # A terminal obeys control characters that a text may hold; a file receives them as they are.
-    show = printable if sys.stdout.isatty() else str
-    with on_compile(_Notice()):
-        for number in range(arguments.num_samples):
-            if number:
-                print("\n---------------")
-            stream = tokenizer.stream()
-            start = "".join([stream.push(token) for token in prompt.tolist()])
-            # A new line that nobody asked for begins no text.
-            shown = start if arguments.prompt else start.removeprefix("\n")
-            print(show(shown), end="", flush=True)
-            # A generator for each sample: the second does not depend on the first's length.
-            rng = np.random.default_rng([arguments.seed, number])
-            for token in generate(
-                opened.model,
-                prompt,
-                arguments.length,
-                rng=rng,
-                temperature=arguments.temperature,
-                top_k=arguments.top_k,
-            ):
-                print(show(stream.push(token)), end="", flush=True)
-            print(show(stream.flush()), end="", flush=True)
-    print()
-    return 0
+        ids = tokenizer.encode(arguments.prompt or default)
+    if not arguments.prompt:
+        return ids[-block_size:]
+    if len(ids) > block_size:
+        raise DataError(
+            f"--prompt: expected at most {block_size} tokens, the model's context; got {len(ids)}; "
+            f"shorten it"
+        )
+    return ids
+
+
+class _Writer:
+    """Texts from one prompt, in pieces.
+
+    Attributes
+    ----------
+    slid : str
+        What to say of a text that has outgrown the context, once one has.
+    """
+
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        model: LanguageModel,
+        tokenizer: Tokenizer,
+        sampling: Sampling,
+        prompt: NDArray[Any],
+    ) -> None:
+        self._arguments, self._model, self._tokenizer = arguments, model, tokenizer
+        self._sampling, self._prompt = sampling, prompt
+        self._stops = stop_tokens_of(arguments, tokenizer)
+        self.slid = ""
+
+    def texts(self) -> Iterator[Iterator[str]]:
+        """The pieces of each text: one alone as they come, several as they are done."""
+        wanted = self._arguments.num_samples
+        if wanted == 1:
+            yield self._one()
+            return
+        for first in range(0, wanted, TOGETHER):
+            for text in self._several(range(first, min(first + TOGETHER, wanted))):
+                yield iter([text])
+
+    def _on_slide(self, block_size: int) -> None:
+        self.slid = (
+            f"the text outgrew the context of {block_size} tokens: beyond it the model saw the "
+            f"last {block_size} only, and each token cost a pass over all of them"
+        )
+
+    def _rng(self, number: int) -> Any:
+        """A generator for each sample: the second does not depend on the first's length."""
+        import numpy as np
+
+        return np.random.default_rng([self._arguments.seed, number])
+
+    def _one(self) -> Iterator[str]:
+        from scratchgrad.generate import generate
+
+        text = self._new_text()
+        yield text.begin(self._prompt)
+        for token in generate(
+            self._model,
+            self._prompt,
+            self._arguments.length,
+            rng=self._rng(0),
+            sampling=self._sampling,
+            stop_tokens=self._stops,
+            on_slide=self._on_slide,
+        ):
+            yield text.push(token)
+            if text.ended:
+                break
+        yield text.flush()
+
+    def _several(self, numbers: range) -> list[str]:
+        import numpy as np
+
+        from scratchgrad.generate import generate_rows
+
+        texts = [self._new_text() for _ in numbers]
+        pieces = [[text.begin(self._prompt)] for text in texts]
+        for tokens in generate_rows(
+            self._model,
+            np.tile(self._prompt, (len(texts), 1)),
+            self._arguments.length,
+            rngs=[self._rng(number) for number in numbers],
+            sampling=self._sampling,
+            stop_tokens=self._stops,
+            on_slide=self._on_slide,
+        ):
+            for text, so_far, token in zip(texts, pieces, tokens.tolist(), strict=True):
+                so_far.append(text.push(token))
+            if all(text.ended for text in texts):
+                break
+        for text, so_far in zip(texts, pieces, strict=True):
+            so_far.append(text.flush())
+        return ["".join(so_far) for so_far in pieces]
+
+    def _new_text(self) -> _Text:
+        begins = str if self._arguments.prompt else _without_new_line
+        return _Text(self._tokenizer, stop_strings_of(self._arguments), self._stops, begins)
+
+
+def _without_new_line(text: str) -> str:
+    """A new line that nobody asked for begins no text."""
+    return text.removeprefix("\n")
+
+
+class _Text:
+    """One text: ids in, what may be printed out, until something ends it."""
+
+    def __init__(
+        self, tokenizer: Tokenizer, until: Any, stops: tuple[int, ...], begins: Callable[[str], str]
+    ) -> None:
+        self._stream, self._until, self._stops = tokenizer.stream(), until, stops
+        self._begins = begins
+        self.ended = False
+
+    def begin(self, prompt: NDArray[Any]) -> str:
+        """The prompt as text, in which no stop string is looked for."""
+        return self._begins("".join([self._stream.push(token) for token in prompt.tolist()]))
+
+    def push(self, token: int) -> str:
+        """Take a token, and return what may be printed now."""
+        if self.ended or token in self._stops:
+            self.ended = True
+            return ""
+        shown: str = self._until.push(self._stream.push(token))
+        self.ended = self._until.found is not None
+        return shown
+
+    def flush(self) -> str:
+        """Return what was held back, if nothing of it is part of a stop string."""
+        shown: str = self._until.push(self._stream.flush()) + self._until.flush()
+        return shown
 
 
 class _Notice:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scratchgrad.data import batch, check_length, split
 from scratchgrad.errors import CheckpointError, NonFiniteLossError
 from scratchgrad.evaluate import Evaluation, evaluate_loss
-from scratchgrad.generate import generate
+from scratchgrad.generate import Sampling, generate
 from scratchgrad.gpt import GPT
 from scratchgrad.optim import (
     AdamW,
@@ -183,7 +183,15 @@ class Trainer:
         """Continue a prompt, by a chance that depends on the seed and the step only."""
         # The third word keeps this stream apart from any other that a seed and a step may make.
         rng = np.random.default_rng([self.config.seed, self.step, 0x5A])
-        return list(generate(self.model, prompt, length, rng=rng, temperature=0.8))
+        new = generate(
+            self.model,
+            prompt[-self.model.config.block_size :],  # a tiny context may not hold "The "
+            length,
+            rng=rng,
+            sampling=Sampling(temperature=0.8),
+            on_slide=lambda _: None,  # a sample outgrows the context as a matter of course
+        )
+        return list(new)
 
     def state(self) -> dict[str, Any]:
         """Return the trainer's own part of a checkpoint, as JSON can carry it."""

@@ -1,0 +1,195 @@
+"""``scratchgrad sample``: the rules of choice, where a text ends, several texts, the context."""
+
+import numpy as np
+import pytest
+
+from scratchgrad.cli import main
+from scratchgrad.tokenizer import BPETokenizer
+from tests.cli.test_commands import NUMBERS, refused
+from tests.train.runs import write_text
+
+ROOMY = ["--block-size", "16"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run of characters, whose context is 16 tokens."""
+    folder = tmp_path_factory.mktemp("sample")
+    argv = ["train", write_text(folder), *NUMBERS, *ROOMY, "--out", str(folder / "run"), "--quiet"]
+    assert main(argv) == 0
+    return str(folder / "run")
+
+
+@pytest.fixture(scope="module")
+def ending(tmp_path_factory):
+    """A finished run of byte pairs, whose texts end in a special token, and often."""
+    folder = tmp_path_factory.mktemp("ending")
+    (folder / "text.txt").write_text("fé<|endoftext|>o<|other|>" * 90, encoding="utf-8")
+    tokenizer = BPETokenizer(special_tokens=["<|endoftext|>", "<|other|>"]).train("fé o", 258)
+    tokenizer.save(folder / "bpe.json")
+    argv = ["train", str(folder / "text.txt"), *NUMBERS, *ROOMY, "--out", str(folder / "run")]
+    argv += ["--tokenizer", str(folder / "bpe.json"), "--allow-special", "--quiet"]
+    assert main([*argv, "--steps", "250", "--lr", "0.01"]) == 0
+    return str(folder / "run")
+
+
+def text_of(capsys, *argv):
+    capsys.readouterr()
+    assert main(["sample", *map(str, argv)]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return captured.out.removesuffix("\n")
+
+
+def test_every_rule_has_its_option(run, monkeypatch):
+    """What is asked for arrives, by its own name."""
+    from scratchgrad import generate
+
+    seen = []
+    monkeypatch.setattr(
+        generate, "generate", lambda *_, sampling, **k: seen.append(sampling) or iter(())
+    )
+    assert main(["sample", run, "--prompt", "the"]) == 0
+    assert seen.pop() == generate.Sampling(temperature=0.8)
+    shaped = ["--temperature", "0.7", "--top-k", "9", "--top-p", "0.9", "--min-p", "0.05"]
+    both = [
+        "--repetition-penalty",
+        "1.1",
+        "--presence-penalty",
+        "0.5",
+        "--frequency-penalty",
+        "-0.25",
+    ]
+    penalties = {
+        "repetition_penalty": 1.1,
+        "presence_penalty": 0.5,
+        "frequency_penalty": -0.25,
+    }
+    assert main(["sample", run, "--prompt", "the", *shaped, *both]) == 0
+    assert seen.pop() == generate.Sampling(False, 0.7, 9, 0.9, 0.05, **penalties)
+    assert main(["sample", run, "--prompt", "the", "--greedy", *both]) == 0
+    assert seen.pop() == generate.Sampling(greedy=True, **penalties)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--temperature", "0"], "--temperature: expected a finite number above 0; got 0.0; for "),
+        (["--temperature", "0"], "for the likeliest token each time, take --greedy\n"),
+        (["--temperature", "-1"], "--temperature: expected a finite number above 0; got -1.0"),
+        (["--temperature", "nan"], "--temperature: expected"),
+        (["--top-p", "0"], "--top-p: expected a probability above 0 and up to 1"),
+        (["--top-p", "1.5"], "--top-p: expected"),
+        (["--min-p", "1"], "--min-p: expected"),
+        (["--repetition-penalty", "0"], "--repetition-penalty: expected a factor from 0.01 to 100"),
+        (["--presence-penalty", "3"], "--presence-penalty: expected a number from -2 to 2"),
+        (["--frequency-penalty", "inf"], "--frequency-penalty: expected"),
+        (["--greedy", "--temperature", "0.5"], "--greedy: takes the likeliest token whatever --te"),
+        (["--greedy", "--top-k", "5"], "whatever --top-k may be; leave out one or the other"),
+        (["--stop", ""], "--stop: expected text of one or more characters; got ''"),
+        (["--stop-token", "<|end|>"], "no special token is called '<|end|>'; the tokenizer has no"),
+        (["--prompt", "the quick brown f"], "--prompt: expected at most 16 tokens, the model's co"),
+    ],
+)
+def test_mistakes_are_one_line(run, capsys, argv, message):
+    capsys.readouterr()
+    assert message in refused(capsys, "sample", run, *argv)
+
+
+def test_the_default_prompt_is_cut_where_the_context_cannot_hold_it(tmp_path, capsys):
+    argv = ["train", *NUMBERS, "--block-size", "2", "--steps", "1", "--out", str(tmp_path / "run")]
+    assert main([*argv, "--sample-length", "5"]) == 0  # its sample begins with "The ", cut as well
+    assert capsys.readouterr().err == ""
+    assert main(["sample", str(tmp_path / "run"), "--length", "0"]) == 0
+    assert capsys.readouterr().out == "e \n"
+
+
+def test_a_text_beyond_the_context_is_noted_once_after_it(run, capsys):
+    for number in ("1", "3"):
+        argv = ["sample", run, "--prompt", "the", "--num-samples", number]
+        assert main([*argv, "--length", "13"]) == 0
+        assert capsys.readouterr().err == ""
+        assert main([*argv, "--length", "15"]) == 0
+        err = capsys.readouterr().err
+        assert err.startswith("note: the text outgrew the context of 16 tokens: ")
+        assert err.count("\n") == 1
+
+
+def test_a_sample_does_not_depend_on_how_many_there_are(run, capsys):
+    """One is printed as it comes, several are made at once: the first is the same."""
+    options = [run, "--prompt", "the", "--length", "12", "--temperature", "1.5"]
+    texts = {n: text_of(capsys, *options, "--num-samples", n) for n in (1, 2, 18)}
+    cut = {n: text.split("\n---------------\n") for n, text in texts.items()}
+    assert [len(cut[n]) for n in texts] == [1, 2, 18]
+    assert cut[1] == cut[2][:1] == cut[18][:1]
+    assert cut[2] == cut[18][:2]
+    assert len(set(cut[18])) > 10
+    assert all(text.startswith("the") and len(text) == 15 for text in cut[18])
+
+
+def test_a_stop_string_is_not_printed_nor_any_part_of_it(run, capsys):
+    options = [run, "--prompt", "the", "--length", "12"]
+    whole = text_of(capsys, *options)
+    stop = whole[6:9]
+    assert stop not in whole[3:8]
+    assert (
+        text_of(capsys, *options, "--stop", "@@", "--stop", stop)
+        == whole[: whole[3:].index(stop) + 3]
+    )
+    # It is not looked for in the prompt, nor across its end.
+    assert text_of(capsys, *options, "--stop", "the", "--stop", whole[2:5]).startswith("the")
+    # Without its end, what was held back is printed.
+    assert text_of(capsys, *options, "--stop", whole[-3:] + "@") == whole
+    several = text_of(capsys, *options, "--num-samples", 2).split("\n---------------\n")
+    argv = [*options, "--num-samples", 2, "--stop", stop]
+    for text, ended in zip(
+        several, text_of(capsys, *argv).split("\n---------------\n"), strict=True
+    ):
+        assert ended == text[:3] + text[3:].partition(stop)[0]
+
+
+def test_a_text_ends_with_the_end_of_text_token_and_does_not_print_it(ending, capsys):
+    options = [ending, "--prompt", "f", "--length", "12", "--seed", "3"]
+    free = text_of(capsys, *options, "--stop-token", "none")
+    assert "<|endoftext|>" in free
+    assert text_of(capsys, *options) == free.partition("<|endoftext|>")[0]
+    assert text_of(capsys, *options, "--stop-token", "<|endoftext|>") == text_of(capsys, *options)
+    assert "<|other|>" in free
+    assert text_of(capsys, *options, "--stop-token", "<|other|>") == free.partition("<|other|>")[0]
+    argv = [*options, "--num-samples", 3]
+    several = text_of(capsys, *argv, "--stop-token", "none").split("\n---------------\n")
+    ended = text_of(capsys, *argv).split("\n---------------\n")
+    assert ended == [text.partition("<|endoftext|>")[0] for text in several]
+
+
+def test_mistaken_stop_tokens(ending, capsys):
+    capsys.readouterr()
+    message = refused(capsys, "sample", ending, "--stop-token", "<|endoftxt|>")
+    assert "no special token is called '<|endoftxt|>'; did you mean <|endoftext|>?" in message
+    message = refused(capsys, "sample", ending, "--stop-token", "none", "--stop-token", "<|other|>")
+    assert "--stop-token none goes alone" in message
+
+
+def test_a_stop_string_of_a_character_that_spans_tokens(ending, capsys):
+    """é is two tokens here."""
+    options = [ending, "--prompt", "f", "--length", "12", "--seed", "3"]
+    free = text_of(capsys, *options, "--stop-token", "none")
+    assert "é" in free[1:]
+    assert (
+        text_of(capsys, *options, "--stop-token", "none", "--stop", "é") == free.partition("é")[0]
+    )
+
+
+def test_the_known_stop_tokens_of_a_model_come_before_guesses():
+    from argparse import Namespace
+
+    from scratchgrad.cli.sampling import stop_tokens_of
+
+    tokenizer = BPETokenizer(special_tokens=["</s>", "<|x|>"]).train("a", 258)
+    ids = tokenizer.special_tokens
+    nothing = Namespace(stop_token=[])
+    assert stop_tokens_of(nothing, tokenizer) == (ids["</s>"],)
+    assert stop_tokens_of(nothing, tokenizer, known=np.array([5])) == (5,)
+    assert stop_tokens_of(nothing, None) == ()
+    assert stop_tokens_of(Namespace(stop_token=["<|x|>"]), tokenizer, [5]) == (ids["<|x|>"],)
+    assert stop_tokens_of(Namespace(stop_token=["none"]), tokenizer, [5]) == ()
