@@ -1,5 +1,7 @@
 """Stop strings: no part of the one that ends the text is shown, wherever the pieces are cut."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,17 +25,38 @@ def plain(text, stops):
     return text, None
 
 
-@given(texts, stops, st.data())
-def test_what_is_shown_does_not_depend_on_the_pieces(text, stops, data):
-    until, shown, left = StopStrings(stops), "", text
-    expected, found = plain(text, stops)
-    while left:
-        size = data.draw(st.integers(0, len(left)))
-        shown += until.push(left[:size])
-        left = left[size:]
-        assert expected.startswith(shown)
-    shown += until.flush()
-    assert (shown, until.found) == (expected, found)
+def in_pieces(text, sizes):
+    """The text, cut into pieces of these sizes in turn, empty ones among them."""
+    at = 0
+    for size in itertools.cycle(sizes):
+        yield text[at : at + size]
+        at += size
+        if at >= len(text):
+            return
+
+
+STOPS = [
+    *([stop] for stop in ("a", "ab", "aab", "abab", "bb")),
+    ["aabb", "ab"],  # one inside the other: it is whole first, though it begins later
+    ["b", "ab"],  # one is the end of the other: the longer counts
+    ["aba", "bab"],
+    ["abb", "bba", "aaaa"],
+    [],
+]
+
+
+@pytest.mark.parametrize("stops", STOPS, ids="|".join)
+def test_what_is_shown_does_not_depend_on_the_pieces(stops):
+    """Every text of up to seven letters."""
+    for text in map("".join, itertools.product("ab", repeat=7)):
+        for length, sizes in itertools.product((1, 4, 7), ([1], [2], [3, 1], [0, 5], [7])):
+            until, shown = StopStrings(stops), ""
+            expected, found = plain(text[:length], stops)
+            for piece in in_pieces(text[:length], sizes):
+                shown += until.push(piece)
+                assert expected.startswith(shown)
+            shown += until.flush()
+            assert (shown, until.found) == (expected, found), (text[:length], sizes)
 
 
 @given(texts, stops)
