@@ -23,7 +23,7 @@ MAX_JSON_BYTES = 16 << 20
 MAX_JSON_VALUES = 1_000_000
 
 PICKLE_ADVICE = (
-    "it is a pickle, which can run any program when it is read, so it is not read here; "
+    "it is a pickle, which can run any program as it is read; "
     "convert it where it was made: transformers' model.save_pretrained writes model.safetensors"
 )
 

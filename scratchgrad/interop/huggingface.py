@@ -1,0 +1,282 @@
+"""A folder as transformers' ``save_pretrained`` writes it, in and out.
+
+config.json                   which model: its ``model_type`` chooses the layout
+model.safetensors             the weights, or several files and a list of them
+tokenizer.json                the vocabulary; other kinds of tokenizers are left, with a note
+tokenizer_config.json         whether a text begins with a token; perhaps the chat template
+generation_config.json        the ids that end a text, if it has others than config.json
+chat_template.jinja           since 2025 the chat template
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scratchgrad.data.files import to_json, write_atomically
+from scratchgrad.errors import CheckpointError, ConfigError, DataError
+from scratchgrad.gpt import GPT, GPTConfig
+from scratchgrad.interop import gpt2, llama
+from scratchgrad.interop.files import read_json_file
+from scratchgrad.interop.layout import (
+    Layout,
+    check_layers,
+    half_split,
+    read_state,
+    same_head,
+    split_state,
+)
+from scratchgrad.interop.pretrained import (
+    CONFIG,
+    TEMPLATE,
+    TOKENIZER,
+    Pretrained,
+    check_free,
+    make_room,
+    quietly_load_tokenizer,
+    read_template,
+    write_weights,
+)
+from scratchgrad.interop.shards import INDEX, WEIGHTS, open_weights
+from scratchgrad.interop.tensor_file import Tensors
+from scratchgrad.tokenizer import BPETokenizer
+from scratchgrad.tokenizer.checks import shorten
+
+TOKENIZER_CONFIG, GENERATION = "tokenizer_config.json", "generation_config.json"
+_HEAD = "lm_head.weight"
+
+
+def read_folder(folder: Path, dtype: Any = np.float32) -> Pretrained:
+    """Read GPT-2, Llama or Mistral with its tokenizer and chat template.
+
+    Raises
+    ------
+    CheckpointError
+        It is another model, or one that would be computed otherwise here; a tensor is missing,
+        left over, or of another shape; a file is damaged.
+    """
+    body = read_json_file(folder / CONFIG)
+    where = str(folder / CONFIG)
+    kind = body.get("model_type")
+    known = {"gpt2": gpt2.ARCHITECTURES, **llama.ARCHITECTURES}
+    if kind not in known:
+        raise CheckpointError(
+            f"{where}: expected model_type to be {', '.join(known)}; got {shorten(kind)}"
+        )
+    for name in body.get("architectures") or ():
+        if name not in known[kind]:
+            raise CheckpointError(
+                f"{where}: expected architectures of {', '.join(known[kind])}; got {shorten(name)}"
+            )
+    notes: list[str] = []
+    if kind == "gpt2":
+        config, module = gpt2.read_config(body, where), gpt2
+    else:
+        config, notes = llama.read_config(body, where)
+        module = llama
+    with open_weights(folder) as tensors:
+        check_layers(config.n_layer, tensors)
+        state = read_state(
+            tensors,
+            _layout(body, config, tensors),
+            config,
+            ignored=_ignored(config, tensors, module),
+            dtype=dtype,
+        )
+    found = Pretrained(GPT.from_state(config, state), None, notes=notes, source=str(folder))
+    found.stop = _stop(folder, body)
+    _read_texts(folder, found)
+    return found
+
+
+def _layout(body: Mapping[str, Any], config: GPTConfig, tensors: Tensors) -> Layout:
+    """With the prefix that the names in the file have, if they have one."""
+    if body["model_type"] == "gpt2":
+        return gpt2.layout(config, _prefix(tensors, gpt2.PREFIX))
+    return llama.layout(
+        config,
+        _prefix(tensors, llama.PREFIX),
+        attention_bias=body.get("attention_bias") is True,
+        mlp_bias=body.get("mlp_bias") is True,
+    )
+
+
+def _prefix(tensors: Tensors, prefix: str) -> str:
+    return prefix if any(name.startswith(prefix) for name in tensors.entries) else ""
+
+
+def _ignored(config: GPTConfig, tensors: Tensors, module: Any) -> str:
+    """What is no parameter; and the head, where it is the token table once more."""
+    if config.tied_head and _HEAD in tensors.entries:
+        name = {gpt2: "wte.weight", llama: "embed_tokens.weight"}[module]
+        same_head(tensors, _HEAD, _prefix(tensors, module.PREFIX) + name)
+        return f"{module.IGNORED}|lm_head\\.weight"
+    return str(module.IGNORED)
+
+
+# ---- what goes along with the weights
+
+
+def _stop(folder: Path, body: Mapping[str, Any]) -> tuple[int, ...]:
+    """The ids that end a text: one, several, or none. generation_config.json goes first."""
+    ends = body.get("eos_token_id")
+    if (folder / GENERATION).exists():
+        ends = read_json_file(folder / GENERATION).get("eos_token_id", ends)
+    several = ends if isinstance(ends, list) else [] if ends is None else [ends]
+    if not all(type(id_) is int for id_ in several):
+        raise CheckpointError(
+            f"{folder / CONFIG}: expected eos_token_id to be ids; got {shorten(ends)}"
+        )
+    return tuple(several)
+
+
+def _read_texts(folder: Path, found: Pretrained) -> None:
+    """The tokenizer, the token that begins a text, and the chat template."""
+    path = folder / TOKENIZER_CONFIG
+    settings = read_json_file(path) if path.exists() else {}
+    found.chat_template = read_template(folder) or _template(settings, path)
+    files = (TOKENIZER, "vocab.json", "vocab.bpe", "encoder.json", "merges.txt")
+    if not any((folder / name).exists() for name in files):
+        found.notes.append(f"no tokenizer: {folder} has no {TOKENIZER}")
+        return
+    found.tokenizer = quietly_load_tokenizer(folder, found.notes)
+    if found.tokenizer is None:
+        return
+    special = getattr(found.tokenizer, "special_tokens", {})
+    if (folder / TOKENIZER).exists():
+        found.begin = _put_before(folder / TOKENIZER, special, found.notes)
+    if found.begin is None and settings.get("add_bos_token") is True:
+        token = settings.get("bos_token")
+        token = token.get("content") if isinstance(token, dict) else token
+        found.begin = special.get(token) if isinstance(token, str) else None
+
+
+def _put_before(path: Path, special: Mapping[str, int], notes: list[str]) -> int | None:
+    """The one special token that tokenizer.json puts before a text, if it puts one."""
+    stages = [read_json_file(path).get("post_processor")]
+    while stages:
+        stage = stages.pop()
+        if not isinstance(stage, dict):
+            continue
+        inner = stage.get("processors")
+        stages += inner if isinstance(inner, list) else []
+        if stage.get("type") != "TemplateProcessing":
+            continue
+        single = stage.get("single")
+        kinds = (
+            [next(iter(part), None) for part in single if isinstance(part, dict)]
+            if isinstance(single, list)
+            else []
+        )
+        if kinds == ["Sequence"]:
+            continue
+        if isinstance(single, list) and kinds == ["SpecialToken", "Sequence"]:
+            token = single[0]["SpecialToken"]
+            name = token.get("id") if isinstance(token, dict) else None
+            if isinstance(name, str) and name in special:
+                return special[name]
+        notes.append(f"{path} puts tokens round a text other than one before it; none is put here")
+    return None
+
+
+def _template(settings: Mapping[str, Any], path: Path) -> str | None:
+    """The chat template of tokenizer_config.json: one, or several of which one is the default."""
+    found = settings.get("chat_template")
+    if isinstance(found, list):
+        named = {t.get("name"): t.get("template") for t in found if isinstance(t, dict)}
+        found = named.get("default")
+    if found is not None and not isinstance(found, str):
+        raise CheckpointError(f"{path}: expected chat_template to be a text; got {shorten(found)}")
+    return found
+
+
+# ---- out
+
+
+def write_folder(
+    pretrained: Pretrained, to: str, folder: Path, *, overwrite: bool = False
+) -> list[str]:
+    """Write a folder that transformers loads; returns what a user should know.
+
+    Parameters
+    ----------
+    pretrained : Pretrained
+    to : "gpt2" or "llama"
+        With a sliding window, Llama is Mistral.
+    folder : Path
+        New or empty, or with ``overwrite`` one that holds a model.
+
+    Raises
+    ------
+    ConfigError
+        The model has a part that the other has not; all are named.
+    CheckpointError
+        There is something in the folder.
+    """
+    config = pretrained.model.config
+    state: Mapping[str, Any] = {n: p.data for n, p in pretrained.model.named_parameters()}
+    if to == "llama" and config.position == "rope" and config.rope_interleaved:
+        state = half_split(config, state)
+        config = dataclasses.replace(config, rope_interleaved=False)
+    if to == "gpt2":
+        body, notes = gpt2.write_config(config)
+        if not config.bias:
+            config = dataclasses.replace(config, bias=True)
+            state = _with_zeros(config, state)
+        layout = gpt2.layout(config)
+    elif to == "llama":
+        body, notes = llama.write_config(config)
+        layout = llama.layout(config)
+    else:
+        raise ConfigError(f"expected gpt2 or llama as the layout to write; got {to!r}")
+    check_free(folder, overwrite)
+    names = (CONFIG, WEIGHTS, INDEX, TOKENIZER, TOKENIZER_CONFIG, GENERATION, TEMPLATE)
+    make_room(folder, names)
+    write_weights(folder, split_state(state, layout))
+    notes += _write_tokenizer(pretrained, folder)
+    stop = list(pretrained.stop)
+    body |= {
+        "bos_token_id": pretrained.begin,
+        "eos_token_id": stop[0] if len(stop) == 1 else stop or None,
+        "dtype": "float32",
+    }
+    write_atomically(folder / CONFIG, to_json(body))
+    return notes
+
+
+def _with_zeros(config: GPTConfig, state: Mapping[str, Any]) -> dict[str, Any]:
+    from scratchgrad.interop.layout import parameter_shapes
+
+    shapes = parameter_shapes(config)
+    return {n: state[n] if n in state else np.zeros(s, np.float32) for n, s in shapes.items()}
+
+
+def _write_tokenizer(pretrained: Pretrained, folder: Path) -> list[str]:
+    """tokenizer.json and what transformers wants to know of it, where it can be said there."""
+    tokenizer, template = pretrained.tokenizer, pretrained.chat_template
+    if template is not None:
+        write_atomically(folder / TEMPLATE, template.encode())
+    if tokenizer is None:
+        return ["the model has no tokenizer, so none was written"]
+    if not isinstance(tokenizer, BPETokenizer):
+        return ["a tokenizer of characters has no Hugging Face form, so none was written"]
+    try:
+        tokenizer.save_huggingface(folder / TOKENIZER)
+    except DataError as error:
+        return [f"the tokenizer has no Hugging Face form, so none was written: {error}"]
+    names = {id_: name for name, id_ in tokenizer.special_tokens.items()}
+    settings: dict[str, Any] = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": pretrained.model.config.block_size,
+    }
+    if pretrained.begin in names:
+        settings |= {"bos_token": names[pretrained.begin], "add_bos_token": True}
+    if pretrained.stop and pretrained.stop[0] in names:
+        settings["eos_token"] = names[pretrained.stop[0]]
+    write_atomically(folder / TOKENIZER_CONFIG, to_json(settings))
+    return []

@@ -1,0 +1,217 @@
+"""Our parameters out of other names and shapes, and back, by one table for both ways.
+
+A layout says for each of our parameters which tensors of a file hold its rows, one block of rows
+below the other. So Llama's three projections become one ``c_attn``:
+
+    h.0.attn.c_attn.weight   <-  layers.0.self_attn.q_proj.weight   rows of the queries
+                                 layers.0.self_attn.k_proj.weight   of the keys
+                                 layers.0.self_attn.v_proj.weight   of the values
+
+and GPT-2's, which are stored (in, out), are turned as they are read. A parameter that stands in no
+tensor is zero: a bias where the other side has none.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scratchgrad.errors import CheckpointError
+from scratchgrad.gpt import GPTConfig
+from scratchgrad.interop.files import listed
+from scratchgrad.interop.tensor_file import FLOATS, Tensors
+
+Shape = tuple[int, ...]
+State = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of one of our parameters: a tensor of a file, its shape there, and if it is turned."""
+
+    name: str
+    shape: Shape
+    turned: bool = False
+
+    @property
+    def rows(self) -> int:
+        """How many rows of ours it holds."""
+        return self.shape[-1 if self.turned else 0]
+
+
+Layout = Mapping[str, tuple[Part, ...]]
+
+
+def parameter_shapes(c: GPTConfig) -> dict[str, Shape]:
+    """The name and shape of every parameter of a GPT, without building it."""
+    norm: dict[str, Shape] = {"weight": (c.n_embd,)}
+    if c.norm == "layernorm" and c.bias:
+        norm["bias"] = (c.n_embd,)
+    qkv = (c.n_head + 2 * c.kv_heads) * c.head_size
+    wide = c.inner * (2 if c.mlp == "swiglu" else 1)
+    matrices = {
+        "attn.c_attn": (qkv, c.n_embd),
+        "attn.c_proj": (c.n_embd, c.n_embd),
+        "mlp.c_fc": (wide, c.n_embd),
+        "mlp.c_proj": (c.n_embd, c.inner),
+    }
+    block = {f"{layer}.{part}": shape for layer in ("ln_1", "ln_2") for part, shape in norm.items()}
+    for layer, shape in matrices.items():
+        block[f"{layer}.weight"] = shape
+        if c.bias:
+            block[f"{layer}.bias"] = shape[:1]
+    if c.qk_norm:
+        block |= {f"attn.{layer}.weight": (c.head_size,) for layer in ("q_norm", "k_norm")}
+    shapes: dict[str, Shape] = {"wte.weight": (c.vocab_size, c.n_embd)}
+    if c.position == "learned":
+        shapes["wpe.weight"] = (c.block_size, c.n_embd)
+    for i in range(c.n_layer):
+        shapes |= {f"h.{i}.{name}": shape for name, shape in block.items()}
+    shapes |= {f"ln_f.{part}": shape for part, shape in norm.items()}
+    if not c.tied_head:
+        shapes["lm_head.weight"] = (c.vocab_size, c.n_embd)
+    return shapes
+
+
+def own_layout(config: GPTConfig) -> Layout:
+    """The layout of a file with our own names."""
+    return {name: (Part(name, shape),) for name, shape in parameter_shapes(config).items()}
+
+
+def check_layers(count: int, tensors: Tensors) -> None:
+    """Refuse more layers than there are tensors, before a table of them is made."""
+    if count > len(tensors.entries):
+        raise CheckpointError(
+            f"{tensors.path} has {len(tensors.entries)} tensors, too few for the {count:,} layers "
+            f"that its configuration says"
+        )
+
+
+def read_state(
+    tensors: Tensors,
+    layout: Layout,
+    config: GPTConfig,
+    *,
+    ignored: str | None = None,
+    dtype: Any = np.float32,
+) -> dict[str, NDArray[Any]]:
+    """Read every parameter of a model, after all names, shapes and dtypes have been checked.
+
+    Parameters
+    ----------
+    tensors : Tensors
+    layout : Layout
+    config : GPTConfig
+    ignored : regular expression, optional
+        Names of tensors that hold nothing a model learns, and are left where they are.
+    dtype : float32 or float64
+
+    Raises
+    ------
+    CheckpointError
+        Listing the tensors that are missing, left over, or of another shape or dtype.
+    """
+    parts = [part for several in layout.values() for part in several]
+    check(tensors, {part.name: part.shape for part in parts}, ignored)
+    state = {}
+    for ours, shape in parameter_shapes(config).items():
+        state[ours] = out = (np.empty if layout[ours] else np.zeros)(shape, dtype)
+        start = 0
+        for part in layout[ours]:
+            rows = out[start : start + part.rows]
+            start += part.rows
+            if part.turned and len(part.shape) == 2:
+                turned = np.empty(part.shape, dtype)
+                tensors.read_into(part.name, turned)
+                rows[...] = turned.T
+            else:
+                tensors.read_into(part.name, rows)
+    return state
+
+
+def check(tensors: Tensors, expected: Mapping[str, Shape], ignored: str | None = None) -> None:
+    """Hold the names, shapes and dtypes of what is there to what is expected."""
+    present = {
+        name: entry
+        for name, entry in tensors.entries.items()
+        if name in expected or not (ignored and re.fullmatch(ignored, name))
+    }
+    faults = []
+    if missing := sorted(expected.keys() - present.keys()):
+        faults.append(f"missing: {listed(missing)}")
+    if left := sorted(present.keys() - expected.keys()):
+        faults.append(f"left over: {listed(left)}")
+    both = [name for name in expected if name in present]
+    wrong = [n for n in both if present[n].shape != expected[n]]
+    if wrong:
+        shown = [f"{n} has shape {present[n].shape}; expected {expected[n]}" for n in wrong[:4]]
+        faults.append("; ".join(shown) + (f" and {len(wrong) - 4} more" if wrong[4:] else ""))
+    if others := [n for n in both if present[n].dtype not in FLOATS]:
+        shown = [f"{n} holds {present[n].dtype}; expected {', '.join(FLOATS)}" for n in others[:4]]
+        faults.append("; ".join(shown))
+    if faults:
+        raise CheckpointError(
+            f"{tensors.path} is not the model of its configuration: " + "; ".join(faults)
+        )
+
+
+def same_head(tensors: Tensors, head: str, table: str) -> None:
+    """Refuse a second copy of the token table for the head, where the head is said to be tied."""
+    a, b = tensors.entries[head], tensors.entries.get(table)
+    if b is not None and a.shape == b.shape and math.prod(a.shape) and a.dtype in FLOATS:
+        first, second = np.empty(a.shape, np.float32), np.empty(a.shape, np.float32)
+        tensors.read_into(head, first)
+        tensors.read_into(table, second)
+        if first.tobytes() == second.tobytes():
+            return
+    raise CheckpointError(
+        f"{tensors.path}: the configuration says that the head is tied, but {head} is not "
+        f"{table}; expected tie_word_embeddings false, or the same numbers"
+    )
+
+
+def split_state(state: State, layout: Layout) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Yield the tensors of a file, as views of our parameters.
+
+    A parameter of no parts has no place in the file.
+    """
+    for ours, parts in layout.items():
+        start = 0
+        for part in parts:
+            rows = state[ours][start : start + part.rows]
+            start += part.rows
+            yield part.name, rows.T if part.turned else rows
+
+
+def half_split(config: GPTConfig, state: State) -> dict[str, NDArray[Any]]:
+    """Regroup the rows of queries and keys from RoPE on neighbours to RoPE on halves.
+
+    Neighbours are the rows 2i and 2i + 1 of a head; for Hugging Face a pair is i and i + D / 2.
+    Attention compares queries with keys, so it does not matter in which order both have their
+    numbers: put in another order, the model gives the same logits.
+    """
+    order = half_order(config.n_head + config.kv_heads, config.head_size)
+    changed = dict(state)
+    for name, array in state.items():
+        if ".c_attn." in name:
+            changed[name] = array.copy()
+            changed[name][: len(order)] = array[order]
+        elif name.endswith(("q_norm.weight", "k_norm.weight")):
+            changed[name] = array[half_order(1, config.head_size)]
+    return changed
+
+
+def half_order(heads: int, size: int) -> NDArray[np.intp]:
+    """Which row goes where: first the even rows of a head, then the odd ones.
+
+    >>> half_order(2, 4).tolist()
+    [0, 2, 1, 3, 4, 6, 5, 7]
+    """
+    rows = np.arange(heads * size).reshape(heads, size // 2, 2)
+    return rows.transpose(0, 2, 1).reshape(-1)

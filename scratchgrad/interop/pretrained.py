@@ -1,0 +1,314 @@
+"""A model with what it takes to talk to it; and the folder that keeps all of it.
+
+config.json           which model: GPTConfig's fields, the ids that begin and end a text
+model.safetensors     the weights in float32, under our names
+tokenizer.json        the vocabulary, if there is one
+chat_template.jinja   how a conversation becomes a text, if the model has learned any
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scratchgrad.data.files import sync_folder, to_json, write_atomically
+from scratchgrad.errors import CheckpointError, ConfigError, DataError
+from scratchgrad.gpt import GPT, GPTConfig
+from scratchgrad.interop.files import PICKLE_ADVICE, first_bytes, open_file, read_json_file
+from scratchgrad.interop.layout import check_layers, own_layout, read_state
+from scratchgrad.interop.safetensors_file import SafetensorsFile, write_safetensors
+from scratchgrad.interop.shards import INDEX, PICKLES, WEIGHTS
+from scratchgrad.tokenizer import load_tokenizer
+from scratchgrad.tokenizer.checks import shorten
+
+if TYPE_CHECKING:
+    from scratchgrad.tokenizer import Tokenizer
+
+FORMAT = "scratchgrad-model"
+VERSION = 1
+CONFIG, TOKENIZER, TEMPLATE = "config.json", "tokenizer.json", "chat_template.jinja"
+MAX_TEMPLATE_BYTES = 1 << 20
+
+
+@dataclass
+class Pretrained:
+    """A model that is ready to be used.
+
+    Attributes
+    ----------
+    model : GPT
+    tokenizer : Tokenizer, optional
+    chat_template : str, optional
+        Jinja text, as the files carry it.
+    begin : int, optional
+        The id that is put before every text, if one is.
+    stop : tuple of int
+        Ids that end a text.
+    notes : list of str
+        What a user should know.
+    source : str
+        Where it came from.
+    """
+
+    model: GPT
+    tokenizer: Tokenizer | None
+    chat_template: str | None = None
+    begin: int | None = None
+    stop: tuple[int, ...] = ()
+    notes: list[str] = field(default_factory=list)
+    source: str = ""
+
+
+def read_pretrained(
+    path: str | os.PathLike[str],
+    tokenizer: str | os.PathLike[str] | None = None,
+    dtype: Any = np.float32,
+) -> Pretrained:
+    """Read a model, whatever it is kept in.
+
+    Parameters
+    ----------
+    path : path
+        A folder that `save_pretrained` made, a folder of Hugging Face with GPT-2, Llama or Mistral
+        in it, a .bin of llama2.c, or a .gguf.
+    tokenizer : path, optional
+        A tokenizer file, where the model brings none, or in its place.
+    dtype : float32 or float64
+
+    Raises
+    ------
+    CheckpointError
+        It is none of these, is damaged, or asks for what is computed otherwise here.
+    """
+    place = Path(path)
+    if place.is_dir():
+        found = _reader_of_folder(place)(place, dtype)
+    else:
+        found = _read_file(place, tokenizer, dtype)
+    if tokenizer is not None:
+        found.tokenizer = load_tokenizer(tokenizer)
+    _check_ids(found)
+    return found
+
+
+def _reader_of_folder(folder: Path) -> Callable[[Path, Any], Pretrained]:
+    from scratchgrad.interop.huggingface import read_folder  # which needs Pretrained
+
+    if not (folder / CONFIG).exists():
+        raise CheckpointError(
+            f"{folder} has no {CONFIG}; expected a folder of scratchgrad, or of Hugging Face with "
+            f"GPT-2, Llama or Mistral in it"
+        )
+    body = read_json_file(folder / CONFIG)
+    if body.get("format") == FORMAT:
+        return _read_own
+    if str(body.get("format", "")).startswith("scratchgrad-"):
+        raise CheckpointError(
+            f"{folder / CONFIG} has the format {shorten(body['format'])}; expected {FORMAT}"
+        )
+    return read_folder
+
+
+def _read_file(path: Path, tokenizer: Any, dtype: Any) -> Pretrained:
+    from scratchgrad.interop.llama2c import looks_like_it, read_llama2c
+
+    head = first_bytes(path)
+    if head[:4] == b"GGUF":
+        from scratchgrad.interop.gguf.model import read_gguf
+
+        return read_gguf(path)
+    if head[:2] in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05") or path.name in PICKLES:
+        raise CheckpointError(f"{path} is not read: {PICKLE_ADVICE}")
+    if path.name == INDEX or path.suffix == ".safetensors":
+        raise CheckpointError(f"{path} holds weights alone; give the folder with its {CONFIG} too")
+    if looks_like_it(path):
+        return read_llama2c(path, tokenizer, dtype)
+    raise CheckpointError(
+        f"{path} is no model that can be read; expected a folder of scratchgrad or of Hugging "
+        f"Face, a .gguf, or a .bin of llama2.c; it begins with {head[:8]!r}"
+    )
+
+
+def _check_ids(found: Pretrained) -> None:
+    """Ids that the model has no row for are of no use to it."""
+    size = found.model.config.vocab_size
+    found.stop = tuple(dict.fromkeys(id_ for id_ in found.stop if 0 <= id_ < size))
+    if found.begin is not None and not 0 <= found.begin < size:
+        raise CheckpointError(
+            f"{found.source}: the id {found.begin} should begin a text; the model has {size} ids"
+        )
+    if found.tokenizer is not None and found.tokenizer.vocab_size > size:
+        found.notes.append(
+            f"the tokenizer has {found.tokenizer.vocab_size:,} ids, the model {size:,}: a text "
+            f"with one of the others cannot be read"
+        )
+
+
+# ---- our own folder
+
+
+def _read_own(folder: Path, dtype: Any) -> Pretrained:
+    body = read_json_file(folder / CONFIG)
+    where = folder / CONFIG
+    if body.get("version") != VERSION:
+        raise CheckpointError(
+            f"{where}: expected version {VERSION}; got {shorten(body.get('version'))}; a newer "
+            f"scratchgrad may read it"
+        )
+    settings = body.get("model")
+    names = {field.name for field in dataclasses.fields(GPTConfig)}
+    if not isinstance(settings, dict) or settings.keys() != names:
+        found = sorted(settings.keys() ^ names) if isinstance(settings, dict) else settings
+        raise CheckpointError(
+            f"{where} is damaged: expected model to hold the fields of GPTConfig; got others: "
+            f"{shorten(found)}"
+        )
+    try:
+        config = GPTConfig(**settings)
+    except (ConfigError, TypeError) as error:
+        raise CheckpointError(f"{where} is damaged: {error}") from None
+    with SafetensorsFile(folder / WEIGHTS) as tensors:
+        check_layers(config.n_layer, tensors)
+        state = read_state(tensors, own_layout(config), config, dtype=dtype)
+    begin, stop = body.get("begin"), body.get("stop", [])
+    if not _is_id(begin or 0) or not isinstance(stop, list) or not all(map(_is_id, stop)):
+        raise CheckpointError(
+            f"{where} is damaged: begin is {shorten(begin)} and stop {shorten(stop)}; expected an "
+            f"id or null, and a list of ids"
+        )
+    present = (folder / TOKENIZER).exists()
+    return Pretrained(
+        GPT.from_state(config, state),
+        load_tokenizer(folder / TOKENIZER) if present else None,
+        read_template(folder),
+        begin,
+        tuple(stop),
+        [],
+        str(body.get("source", "")),
+    )
+
+
+def _is_id(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def read_template(folder: Path) -> str | None:
+    """The text of chat_template.jinja, if it is there. It is not run here."""
+    path = folder / TEMPLATE
+    if not path.exists():
+        return None
+    file, size = open_file(path)
+    with file:
+        if size > MAX_TEMPLATE_BYTES:
+            raise CheckpointError(f"{path} has {size:,} bytes; expected {MAX_TEMPLATE_BYTES:,}")
+        try:
+            return file.read(size).decode("utf-8")
+        except UnicodeDecodeError:
+            raise CheckpointError(f"{path} is not UTF-8") from None
+
+
+def save_pretrained(
+    pretrained: Pretrained, folder: str | os.PathLike[str], *, overwrite: bool = False
+) -> None:
+    """Write a model folder. Its config.json is written last, so half of a model is none.
+
+    Parameters
+    ----------
+    pretrained : Pretrained
+    folder : path
+        New or empty, or with ``overwrite`` one that holds a model.
+    overwrite : bool
+
+    Raises
+    ------
+    CheckpointError
+        There is something in the folder.
+    OSError
+        The disk is full, or may not be written.
+    """
+    place = Path(folder)
+    config = pretrained.model.config
+    check_free(place, overwrite)
+    make_room(place, (CONFIG, WEIGHTS, INDEX, TOKENIZER, TEMPLATE))
+    write_weights(place, pretrained.model.state_dict().items())
+    if pretrained.tokenizer is not None:
+        pretrained.tokenizer.save(place / TOKENIZER)
+    if pretrained.chat_template is not None:
+        write_atomically(place / TEMPLATE, pretrained.chat_template.encode())
+    body = {
+        "format": FORMAT,
+        "version": VERSION,
+        "model": dataclasses.asdict(config),
+        "begin": pretrained.begin,
+        "stop": list(pretrained.stop),
+        "source": pretrained.source,
+    }
+    write_atomically(place / CONFIG, to_json(body))
+
+
+def check_free(folder: Path, overwrite: bool) -> None:
+    """Refuse a folder that holds something else than a model, or one, unless it may be replaced.
+
+    Raises
+    ------
+    CheckpointError
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise CheckpointError(f"cannot make the folder {folder}: it is a file; choose another")
+    if not any(folder.iterdir()):
+        return
+    if not holds_a_model(folder):
+        raise CheckpointError(
+            f"{folder} is not empty, and what is in it is no model; choose another folder"
+        )
+    if not overwrite:
+        raise CheckpointError(
+            f"{folder} already has a model; replace it by --overwrite, or choose another folder"
+        )
+
+
+def holds_a_model(folder: Path) -> bool:
+    """Whether a folder has a model of ours or of Hugging Face in it, whole or begun; not a run."""
+    if not (folder / CONFIG).exists():
+        return (folder / WEIGHTS).exists()
+    try:
+        body = read_json_file(folder / CONFIG)
+    except CheckpointError:
+        return False
+    return body.get("format") == FORMAT or isinstance(body.get("model_type"), str)
+
+
+def make_room(folder: Path, names: Iterable[str]) -> None:
+    """Make the folder, and remove the files of a former model from it, config.json first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+    sync_folder(folder)
+
+
+def write_weights(folder: Path, tensors: Iterable[tuple[str, Any]]) -> None:
+    """Write model.safetensors in float32."""
+    single = [(name, np.asarray(array, dtype=np.float32)) for name, array in tensors]
+    write_safetensors(folder / WEIGHTS, single, {"format": "pt"})
+
+
+def quietly_load_tokenizer(path: Path, notes: list[str]) -> Tokenizer | None:
+    """The tokenizer of a folder; where it cannot be read, a note says why, and there is none."""
+    import warnings
+
+    try:
+        with warnings.catch_warnings():
+            # That a token is put before each text is what `begin` says.
+            warnings.simplefilter("ignore", UserWarning)
+            return load_tokenizer(path)
+    except DataError as error:
+        notes.append(f"no tokenizer: {error}")
+        return None
