@@ -106,7 +106,7 @@ def write_config(config: GPTConfig) -> tuple[dict[str, Any], list[str]]:
         "norm": "layernorm",
         "norm_position": "pre",
         "position": "learned",
-        "n_kv_head": (None, config.n_head),
+        "kv_heads": config.n_head,
         "qk_norm": False,
         "sliding_window": None,
         "mlp": tuple(_ACTIVATIONS.values()),

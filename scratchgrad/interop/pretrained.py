@@ -54,6 +54,8 @@ class Pretrained:
         What a user should know.
     source : str
         Where it came from.
+    prompt : str
+        What a text starts from where nobody says; empty where nobody does.
     """
 
     model: GPT
@@ -63,6 +65,7 @@ class Pretrained:
     stop: tuple[int, ...] = ()
     notes: list[str] = field(default_factory=list)
     source: str = ""
+    prompt: str = ""
 
 
 def read_pretrained(
@@ -93,6 +96,8 @@ def read_pretrained(
         found = _read_file(place, tokenizer, dtype)
     if tokenizer is not None:
         found.tokenizer = load_tokenizer(tokenizer)
+    found.source = found.source or str(path)
+    found.model.eval()
     _check_ids(found)
     return found
 
@@ -236,7 +241,7 @@ def save_pretrained(
     config = pretrained.model.config
     check_free(place, overwrite)
     make_room(place, (CONFIG, WEIGHTS, INDEX, TOKENIZER, TEMPLATE))
-    write_weights(place, pretrained.model.state_dict().items())
+    write_weights(place, ((name, p.data) for name, p in pretrained.model.named_parameters()))
     if pretrained.tokenizer is not None:
         pretrained.tokenizer.save(place / TOKENIZER)
     if pretrained.chat_template is not None:

