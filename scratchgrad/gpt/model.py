@@ -20,13 +20,14 @@ Touvron et al., LLaMA (2023), section 2.2.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scratchgrad.errors import ShapeError
+from scratchgrad.generate import Sampling, complete
 from scratchgrad.gpt.config import GPTConfig
 from scratchgrad.nn import (
     Block,
@@ -191,6 +192,61 @@ class GPT(Module):
         for block, layer in zip(self.h, cache, strict=True):
             x = block(x, layer)
         return self.lm_head(self.ln_f(x[:, -1]))
+
+    def generate(
+        self,
+        ids: Any,
+        max_new_tokens: int,
+        *,
+        greedy: bool = False,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_p: float | None = None,
+        repetition_penalty: float = 1.0,
+        presence_penalty: float = 0.0,
+        frequency_penalty: float = 0.0,
+        stop_tokens: Collection[int] = (),
+        seed: int = 0,
+    ) -> NDArray[np.int64]:
+        """Continue a prompt, or several of one length, and return them with what follows.
+
+        `scratchgrad.generate` has the same one token at a time.
+
+        Parameters
+        ----------
+        ids : integers (T,) or (B, T), T at most ``block_size``
+        max_new_tokens : int
+        greedy, temperature, top_k, top_p, min_p
+            How a token is chosen, and from which.
+        repetition_penalty, presence_penalty, frequency_penalty
+            Of tokens that were there before. `scratchgrad.generate.Sampling` has all of these.
+        stop_tokens : collection of int
+            Each ends a text, and fills what is left of its row.
+        seed : int
+            Row i draws from ``numpy.random.default_rng([seed, i])``.
+
+        Returns
+        -------
+        integers (T + max_new_tokens,) or (B, T + max_new_tokens)
+
+        >>> model = GPT(GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=2, n_embd=4))
+        >>> model.generate([0, 1, 2], 4, top_k=3).shape
+        (7,)
+        """
+        sampling = Sampling(
+            greedy=greedy,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            repetition_penalty=repetition_penalty,
+            presence_penalty=presence_penalty,
+            frequency_penalty=frequency_penalty,
+        )
+        return complete(
+            self, ids, max_new_tokens, sampling=sampling, stop_tokens=stop_tokens, seed=seed
+        )
 
     def _check(self, ids: Any) -> int:
         shape = np.shape(ids)

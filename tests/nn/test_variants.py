@@ -11,6 +11,7 @@ import scratchgrad as sg
 from scratchgrad.cases.variants import SWITCHES, check_model, tiny_config
 from scratchgrad.nn import transformer
 from scratchgrad.ops import composite
+from tests.generate.agreement import cache_agrees
 from tests.nn.models import grown_up
 from tests.nn.plain_gpt import plain_logits
 
@@ -133,6 +134,23 @@ def test_windows_longer_than_a_block_equal_a_mask(window: int) -> None:
     (fused, fused_gradient), (spelled, gradient) = results
     np.testing.assert_allclose(fused, spelled, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(fused_gradient, gradient, rtol=1e-9, atol=1e-11)
+
+
+@each
+def test_generating_agrees_with_the_whole_text_past_the_context_too(values: Values) -> None:
+    model = grown_up(model_of(values, block_size=7)).astype(np.float32)
+    cache_agrees(model, np.array([[0, 1, 2], [5, 4, 3]]), 9)
+
+
+def test_a_model_generates() -> None:
+    model = model_of({"position": "rope"})
+    text = model.generate([[1, 2], [3, 4]], 5, seed=3, top_k=4)
+    assert text.shape == (2, 7)
+    np.testing.assert_array_equal(text[:, :2], [[1, 2], [3, 4]])
+    np.testing.assert_array_equal(model.generate([1, 2], 5, seed=3, top_k=4), text[0])
+    best = model.generate([1, 2], 1, greedy=True)[-1]
+    with sg.no_grad():
+        assert best == model(np.array([[1, 2]]))[0].numpy()[0, -1].argmax()
 
 
 @each
