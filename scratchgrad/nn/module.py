@@ -9,6 +9,7 @@ import numpy as np
 
 from scratchgrad.autograd import as_array
 from scratchgrad.errors import CheckpointError, DtypeError
+from scratchgrad.kernels.jit import plain
 from scratchgrad.tensor import Tensor
 
 
@@ -124,8 +125,9 @@ class Module:
     def load_state_dict(self, state: Mapping[str, np.ndarray], assign: bool = False) -> None:
         """Overwrite every parameter with the array of its name; all are checked first.
 
-        With ``assign`` the arrays themselves become the parameters, dtype and all, without a copy;
-        they must all be float32 or all float64.
+        With ``assign`` the arrays themselves become the parameters, dtype and all, without a copy
+        (but of those that are not contiguous or not writeable); they must all be float32 or all
+        float64.
 
         Raises
         ------
@@ -149,7 +151,8 @@ class Module:
             raise CheckpointError("load_state_dict: " + "; ".join(sorted(faults)))
         for name, parameter in parameters.items():
             if assign:
-                parameter._array = np.asarray(state[name])
+                # Kernels would copy what they cannot read as it lies, at each call anew.
+                parameter._array = plain(np.asarray(state[name]))
                 parameter.grad = None
             else:
                 parameter.writable()[...] = state[name]

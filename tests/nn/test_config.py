@@ -190,6 +190,18 @@ def test_from_state_takes_the_arrays_themselves(values: Values) -> None:
     assert other.state_dict().keys() == state.keys()
 
 
+def test_from_state_copies_what_kernels_cannot_read_as_it_lies() -> None:
+    model = sg.GPT(sg.GPTConfig(**SMALLEST))
+    state = model.state_dict()
+    state["wte.weight"] = np.asfortranarray(state["wte.weight"])
+    state["wpe.weight"].flags.writeable = False
+    other = sg.GPT.from_state(model.config, state)
+    for p in other.parameters():
+        assert p.data.flags.c_contiguous
+        assert p.data.flags.writeable
+    np.testing.assert_array_equal(other([[0, 1]])[0].numpy(), model([[0, 1]])[0].numpy())
+
+
 def test_from_state_checks_what_it_is_given() -> None:
     config = sg.GPTConfig(**SMALLEST)
     state = sg.GPT(config).state_dict()
