@@ -25,9 +25,9 @@ from scratchgrad.interop.files import read_json_file
 from scratchgrad.interop.layout import (
     Layout,
     check_layers,
+    check_tied,
     half_split,
     read_state,
-    same_head,
     split_state,
 )
 from scratchgrad.interop.pretrained import (
@@ -63,30 +63,34 @@ def read_folder(folder: Path, dtype: Any = np.float32) -> Pretrained:
     where = str(folder / CONFIG)
     kind = body.get("model_type")
     known = {"gpt2": gpt2.ARCHITECTURES, **llama.ARCHITECTURES}
-    if kind not in known:
+    if not isinstance(kind, str) or kind not in known:
         raise CheckpointError(
             f"{where}: expected model_type to be {', '.join(known)}; got {shorten(kind)}"
         )
-    for name in body.get("architectures") or ():
-        if name not in known[kind]:
-            raise CheckpointError(
-                f"{where}: expected architectures of {', '.join(known[kind])}; got {shorten(name)}"
-            )
+    heads = body.get("architectures") or []
+    if not isinstance(heads, list) or not all(name in known[kind] for name in heads):
+        raise CheckpointError(
+            f"{where}: expected architectures of {', '.join(known[kind])}; got {shorten(heads)}"
+        )
     notes: list[str] = []
     if kind == "gpt2":
-        config, module = gpt2.read_config(body, where), gpt2
+        config = gpt2.read_config(body, where)
     else:
         config, notes = llama.read_config(body, where)
-        module = llama
+    ignored = gpt2.IGNORED if kind == "gpt2" else llama.IGNORED
+    if config.tied_head:
+        ignored += r"|lm_head\.weight"
     with open_weights(folder) as tensors:
         check_layers(config.n_layer, tensors)
         state = read_state(
             tensors,
             _layout(body, config, tensors),
             config,
-            ignored=_ignored(config, tensors, module),
+            ignored=ignored,
             dtype=dtype,
         )
+        if config.tied_head and _HEAD in tensors.entries:  # some files have the table twice
+            check_tied(tensors, _HEAD, state["wte.weight"])
     found = Pretrained(GPT.from_state(config, state), None, notes=notes, source=str(folder))
     found.stop = _stop(folder, body)
     _read_texts(folder, found)
@@ -107,15 +111,6 @@ def _layout(body: Mapping[str, Any], config: GPTConfig, tensors: Tensors) -> Lay
 
 def _prefix(tensors: Tensors, prefix: str) -> str:
     return prefix if any(name.startswith(prefix) for name in tensors.entries) else ""
-
-
-def _ignored(config: GPTConfig, tensors: Tensors, module: Any) -> str:
-    """What is no parameter; and the head, where it is the token table once more."""
-    if config.tied_head and _HEAD in tensors.entries:
-        name = {gpt2: "wte.weight", llama: "embed_tokens.weight"}[module]
-        same_head(tensors, _HEAD, _prefix(tensors, module.PREFIX) + name)
-        return f"{module.IGNORED}|lm_head\\.weight"
-    return str(module.IGNORED)
 
 
 # ---- what goes along with the weights
@@ -167,15 +162,12 @@ def _put_before(path: Path, special: Mapping[str, int], notes: list[str]) -> int
         if stage.get("type") != "TemplateProcessing":
             continue
         single = stage.get("single")
-        kinds = (
-            [next(iter(part), None) for part in single if isinstance(part, dict)]
-            if isinstance(single, list)
-            else []
-        )
+        parts = [p for p in single if isinstance(p, dict)] if isinstance(single, list) else []
+        kinds = [next(iter(part), None) for part in parts]
         if kinds == ["Sequence"]:
             continue
-        if isinstance(single, list) and kinds == ["SpecialToken", "Sequence"]:
-            token = single[0]["SpecialToken"]
+        if kinds == ["SpecialToken", "Sequence"]:
+            token = parts[0]["SpecialToken"]
             name = token.get("id") if isinstance(token, dict) else None
             if isinstance(name, str) and name in special:
                 return special[name]
@@ -187,8 +179,8 @@ def _template(settings: Mapping[str, Any], path: Path) -> str | None:
     """The chat template of tokenizer_config.json: one, or several of which one is the default."""
     found = settings.get("chat_template")
     if isinstance(found, list):
-        named = {t.get("name"): t.get("template") for t in found if isinstance(t, dict)}
-        found = named.get("default")
+        named = [t for t in found if isinstance(t, dict) and t.get("name") == "default"]
+        found = named[0].get("template") if named else None
     if found is not None and not isinstance(found, str):
         raise CheckpointError(f"{path}: expected chat_template to be a text; got {shorten(found)}")
     return found

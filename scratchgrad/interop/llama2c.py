@@ -52,6 +52,7 @@ _BLOCK = {
     "mlp.c_fc": ("w1", "w3"),
     "mlp.c_proj": ("w2",),
 }
+_OUTSIDE = {"wte": "tokens", "ln_f": "norm", "lm_head": "head"}
 
 
 class Llama2cFile(TensorFile):
@@ -143,10 +144,11 @@ def _layout(c: GPTConfig) -> Layout:
     table: dict[str, tuple[Part, ...]] = {}
     for name in parameter_shapes(c):
         layer = name.rsplit(".", 1)[0]
-        several = {"wte": ("tokens",), "ln_f": ("norm",), "lm_head": ("head",)}.get(layer)
-        if several is None:
+        if layer in _OUTSIDE:
+            several = [_OUTSIDE[layer]]
+        else:
             _, number, inner = layer.split(".", 2)
-            several = tuple(f"{number}.{kind}" for kind in _BLOCK[inner])
+            several = [f"{number}.{kind}" for kind in _BLOCK[inner]]
         table[name] = tuple(Part(theirs, shapes[theirs]) for theirs in several)
     return table
 

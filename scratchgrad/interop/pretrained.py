@@ -182,7 +182,8 @@ def _read_own(folder: Path, dtype: Any) -> Pretrained:
         check_layers(config.n_layer, tensors)
         state = read_state(tensors, own_layout(config), config, dtype=dtype)
     begin, stop = body.get("begin"), body.get("stop", [])
-    if not _is_id(begin or 0) or not isinstance(stop, list) or not all(map(_is_id, stop)):
+    known = (begin is None or _is_id(begin)) and isinstance(stop, list) and all(map(_is_id, stop))
+    if not known:
         raise CheckpointError(
             f"{where} is damaged: begin is {shorten(begin)} and stop {shorten(stop)}; expected an "
             f"id or null, and a list of ids"
