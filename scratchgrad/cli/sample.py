@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from scratchgrad.cli.opening import MODEL_HELP, open_any
 from scratchgrad.cli.sampling import (
     add_sampling_options,
     add_stop_options,
@@ -18,13 +19,13 @@ from scratchgrad.cli.special import add_special_options, advising, as_given, spe
 from scratchgrad.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from scratchgrad.generate import LanguageModel, Sampling
+    from scratchgrad.generate import Sampling
+    from scratchgrad.interop.pretrained import Pretrained
     from scratchgrad.tokenizer import Tokenizer
 
-# Several texts are made at once, but no more than this: each has keys and values of its own.
-TOGETHER = 16
+# Several texts are made at once, but no more than this: each has keys and values of its own, and
+# products of more rows sum in another order, so that a text could depend on how many there are.
+TOGETHER = 12
 
 _EPILOG = """\
 examples:
@@ -44,11 +45,14 @@ def add_parser(commands: Any) -> None:
         epilog=_EPILOG,
     )
     parser.set_defaults(run=run)
-    parser.add_argument("folder", metavar="RUN", help="run folder that scratchgrad train made")
+    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     parser.add_argument(
         "--prompt",
         metavar="TEXT",
-        help='text to continue, printed too (default: a new line, or "The ")',
+        help="text to continue, printed too (default: what the model's texts begin with)",
+    )
+    parser.add_argument(
+        "--tokenizer", metavar="FILE", help="tokenizer file (default: the model's own)"
     )
     add_special_options(parser)
     parser.add_argument(
@@ -87,17 +91,15 @@ def run(arguments: argparse.Namespace) -> int:
     from scratchgrad.kernels.jit import on_compile
     from scratchgrad.kernels.threads import set_threads
     from scratchgrad.train.progress import printable
-    from scratchgrad.train.session import open_model
 
     sampling = sampling_of(arguments)
     stop_strings_of(arguments)  # refuses what will not do before a model is read
     if arguments.threads is not None:
         set_threads(arguments.threads, name="--threads")
-    opened = open_model(arguments.folder, arguments.checkpoint)
+    opened = open_any(arguments.model, arguments.checkpoint, arguments.tokenizer)
     for note in opened.notes:
         print(f"note: {note}", file=sys.stderr)
-    prompt = _prompt(arguments, opened.tokenizer, opened.prompt, opened.model.config.block_size)
-    writer = _Writer(arguments, opened.model, opened.tokenizer, sampling, prompt)
+    writer = _Writer(arguments, opened, sampling)
     # A terminal obeys control characters that a text may hold; a file receives them as they are.
     show = printable if sys.stdout.isatty() else str
     try:
@@ -115,25 +117,35 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _prompt(
-    arguments: argparse.Namespace, tokenizer: Tokenizer, default: str, block_size: int
-) -> NDArray[Any]:
-    """The ids to continue: the user's text must fit the context, a default one is cut to it."""
+    arguments: argparse.Namespace, opened: Pretrained, tokenizer: Tokenizer
+) -> tuple[list[int], list[int]]:
+    """The ids to continue, and those of them that are shown.
+
+    The user's text must fit the context; a default one is cut to it.
+    """
     from scratchgrad.tokenizer import BPETokenizer
 
+    block_size = opened.model.config.block_size
     special = special_rule(arguments, tokenizer)
+    text = arguments.prompt or opened.prompt
+    # A new text begins with the token for that, or else as after the end of another one.
+    begin = [opened.begin] if opened.begin is not None else []
+    if not text and not begin:
+        begin, text = list(opened.stop[:1]), "" if opened.stop else "\n"
     if isinstance(tokenizer, BPETokenizer):
         with advising():
-            ids = tokenizer.encode(as_given(arguments.prompt or default), **special)
+            shown = tokenizer.encode(as_given(text), **special).tolist()
     else:
-        ids = tokenizer.encode(arguments.prompt or default)
+        shown = tokenizer.encode(text).tolist()
+    ids = begin + shown
     if not arguments.prompt:
-        return ids[-block_size:]
+        return ids[-block_size:], shown[-block_size:]
     if len(ids) > block_size:
         raise DataError(
             f"--prompt: expected at most {block_size} tokens, the model's context; got {len(ids)}; "
             f"shorten it"
         )
-    return ids
+    return ids, shown
 
 
 class _Writer:
@@ -146,16 +158,14 @@ class _Writer:
     """
 
     def __init__(
-        self,
-        arguments: argparse.Namespace,
-        model: LanguageModel,
-        tokenizer: Tokenizer,
-        sampling: Sampling,
-        prompt: NDArray[Any],
+        self, arguments: argparse.Namespace, opened: Pretrained, sampling: Sampling
     ) -> None:
-        self._arguments, self._model, self._tokenizer = arguments, model, tokenizer
-        self._sampling, self._prompt = sampling, prompt
-        self._stops = stop_tokens_of(arguments, tokenizer)
+        self._arguments, self._model, self._sampling = arguments, opened.model, sampling
+        if opened.tokenizer is None:
+            raise ConfigError(f"{opened.source} has no tokenizer; give one with --tokenizer FILE")
+        self._tokenizer = opened.tokenizer
+        self._prompt, self._shown = _prompt(arguments, opened, opened.tokenizer)
+        self._stops = stop_tokens_of(arguments, opened.tokenizer, opened.stop)
         self.slid = ""
 
     def texts(self) -> Iterator[Iterator[str]]:
@@ -184,7 +194,7 @@ class _Writer:
         from scratchgrad.generate import generate
 
         text = self._new_text()
-        yield text.begin(self._prompt)
+        yield text.begin(self._shown)
         for token in generate(
             self._model,
             self._prompt,
@@ -205,7 +215,7 @@ class _Writer:
         from scratchgrad.generate import generate_rows
 
         texts = [self._new_text() for _ in numbers]
-        pieces = [[text.begin(self._prompt)] for text in texts]
+        pieces = [[text.begin(self._shown)] for text in texts]
         for tokens in generate_rows(
             self._model,
             np.tile(self._prompt, (len(texts), 1)),
@@ -243,9 +253,9 @@ class _Text:
         self._begins = begins
         self.ended = False
 
-    def begin(self, prompt: NDArray[Any]) -> str:
+    def begin(self, prompt: list[int]) -> str:
         """The prompt as text, in which no stop string is looked for."""
-        return self._begins("".join([self._stream.push(token) for token in prompt.tolist()]))
+        return self._begins("".join([self._stream.push(token) for token in prompt]))
 
     def push(self, token: int) -> str:
         """Take a token, and return what may be printed now."""

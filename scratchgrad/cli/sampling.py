@@ -106,7 +106,7 @@ def add_stop_options(parser: Any) -> None:
         default=[],
         metavar="NAME",
         help="end at this special token, may be repeated; none for at no token (default: the "
-        "end-of-text token, such as <|endoftext|>, where the tokenizer has one)",
+        "model's own, or the tokenizer's end-of-text token, such as <|endoftext|>)",
     )
 
 

@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
+import scratchgrad as sg
+from scratchgrad import generate as generation
 from scratchgrad.cli import main
+from scratchgrad.interop.pretrained import Pretrained, save_pretrained
 from scratchgrad.tokenizer import BPETokenizer
 from tests.cli.test_commands import NUMBERS, refused
 from tests.train.runs import write_text
@@ -43,14 +46,12 @@ def text_of(capsys, *argv):
 
 def test_every_rule_has_its_option(run, monkeypatch):
     """What is asked for arrives, by its own name."""
-    from scratchgrad import generate
-
     seen = []
     monkeypatch.setattr(
-        generate, "generate", lambda *_, sampling, **k: seen.append(sampling) or iter(())
+        generation, "generate", lambda *_, sampling, **k: seen.append(sampling) or iter(())
     )
     assert main(["sample", run, "--prompt", "the"]) == 0
-    assert seen.pop() == generate.Sampling(temperature=0.8)
+    assert seen.pop() == generation.Sampling(temperature=0.8)
     shaped = ["--temperature", "0.7", "--top-k", "9", "--top-p", "0.9", "--min-p", "0.05"]
     both = [
         "--repetition-penalty",
@@ -66,9 +67,9 @@ def test_every_rule_has_its_option(run, monkeypatch):
         "frequency_penalty": -0.25,
     }
     assert main(["sample", run, "--prompt", "the", *shaped, *both]) == 0
-    assert seen.pop() == generate.Sampling(False, 0.7, 9, 0.9, 0.05, **penalties)
+    assert seen.pop() == generation.Sampling(False, 0.7, 9, 0.9, 0.05, **penalties)
     assert main(["sample", run, "--prompt", "the", "--greedy", *both]) == 0
-    assert seen.pop() == generate.Sampling(greedy=True, **penalties)
+    assert seen.pop() == generation.Sampling(greedy=True, **penalties)
 
 
 @pytest.mark.parametrize(
@@ -193,3 +194,69 @@ def test_the_known_stop_tokens_of_a_model_come_before_guesses():
     assert stop_tokens_of(nothing, None) == ()
     assert stop_tokens_of(Namespace(stop_token=["<|x|>"]), tokenizer, [5]) == (ids["<|x|>"],)
     assert stop_tokens_of(Namespace(stop_token=["none"]), tokenizer, [5]) == ()
+
+
+# ---------------------------------------------------------------------- models that are no runs
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """Keeps a tiny model that knows what its texts begin and end with, and returns its folder."""
+
+    def keep(begin=256, stop=(257,), tokenizer=True):
+        config = sg.GPTConfig(vocab_size=258, block_size=16, n_layer=1, n_head=1, n_embd=8)
+        special = BPETokenizer(special_tokens=["<s>", "<e>"]).train("a", 258)
+        found = Pretrained(sg.GPT(config), special if tokenizer else None, begin=begin, stop=stop)
+        save_pretrained(found, tmp_path / "model")
+        return str(tmp_path / "model")
+
+    return keep
+
+
+def seen_by(monkeypatch):
+    """What is asked of the generation: ids, and what ends them."""
+    seen = []
+
+    def fake(model, ids, length, *, stop_tokens, **others):
+        seen.append((list(ids), stop_tokens))
+        return iter([ord("b"), *stop_tokens[:1], ord("c")])
+
+    monkeypatch.setattr(generation, "generate", fake)
+    return seen
+
+
+def test_the_token_that_begins_a_text_is_put_before_it_and_not_shown(kept, monkeypatch, capsys):
+    model, seen = kept(), seen_by(monkeypatch)
+    assert text_of(capsys, model, "--prompt", "ab") == "abb"
+    assert text_of(capsys, model) == "b"
+    assert seen == [([256, 97, 98], (257,)), ([256], (257,))]
+
+
+def test_without_one_a_text_begins_as_after_the_end_of_another(kept, monkeypatch, capsys):
+    model, seen = kept(begin=None), seen_by(monkeypatch)
+    assert text_of(capsys, model, "--prompt", "ab") == "abb"
+    assert text_of(capsys, model) == "b"
+    assert seen == [([97, 98], (257,)), ([257], (257,))]
+
+
+def test_nor_an_end_it_begins_with_a_new_line(kept, monkeypatch, capsys):
+    model, seen = kept(begin=None, stop=()), seen_by(monkeypatch)
+    assert text_of(capsys, model) == "bc"
+    assert seen == [([10], ())]
+
+
+def test_the_token_that_begins_a_text_takes_its_place_in_the_context(kept, capsys):
+    model = kept()
+    assert main(["sample", model, "--length", "0", "--prompt", "a" * 15]) == 0
+    capsys.readouterr()
+    message = refused(capsys, "sample", model, "--prompt", "a" * 16)
+    assert "--prompt: expected at most 16 tokens, the model's context; got 17" in message
+
+
+def test_a_model_without_a_tokenizer_asks_for_one(kept, tmp_path, capsys):
+    model = kept(tokenizer=False)
+    capsys.readouterr()
+    assert "has no tokenizer; give one with --tokenizer FILE" in refused(capsys, "sample", model)
+    BPETokenizer(special_tokens=["<s>", "<e>"]).train("a", 258).save(tmp_path / "bpe.json")
+    argv = [model, "--tokenizer", str(tmp_path / "bpe.json"), "--length", "0", "--prompt", "a"]
+    assert text_of(capsys, *argv) == "a"
