@@ -18,8 +18,10 @@ from scratchgrad.errors import ConfigError
 from scratchgrad.train.config import (
     BPE,
     CHARACTERS,
+    CHOICES,
     DEFAULT_PRESET,
     DEFAULT_VOCAB_SIZE,
+    OPTIONAL,
     PRESETS,
     ModelSettings,
     TokenizerSettings,
@@ -54,8 +56,20 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("n_embd", "channels"),
             ("block_size", "context: how many tokens the model sees"),
             ("dropout", "share of activations dropped while training"),
+            ("embd_dropout", "of the embeddings, where not as --dropout"),
+            ("attn_dropout", "of the attention weights, where not as --dropout"),
+            ("resid_dropout", "of what is added to the stream, where not as --dropout"),
             ("bias", "biases in linear layers and norms"),
             ("norm_position", "norm before each sublayer (as GPT-2) or after it"),
+            ("norm", "which norm"),
+            ("mlp", "what stands between the MLP's two products"),
+            ("n_inner", "numbers between them"),
+            ("position", "how the model knows where a token stands"),
+            ("rope_base", "of the frequencies of rope"),
+            ("n_kv_head", "heads of keys and values; must divide --n-head"),
+            ("qk_norm", "an RMS norm over each head of queries and keys"),
+            ("sliding_window", "how many tokens each one sees, up to itself"),
+            ("tied_head", "the head shares the weight of the token table"),
         ),
     ),
     (
@@ -165,11 +179,12 @@ def _add_setting(group: Any, name: str, kind: str, text: str) -> None:
     flag = "--" + name.replace("_", "-")
     if kind == "bool":
         group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
-    elif name == "norm_position":
-        group.add_argument(flag, choices=("pre", "post"), help=text)
+    elif name in CHOICES:
+        group.add_argument(flag, choices=CHOICES[name], help=text)
     else:
-        convert = {"int": int, "float": float}[kind]
-        group.add_argument(flag, type=convert, metavar=_METAVARS[kind], help=text)
+        plain = kind.removesuffix(OPTIONAL)
+        convert = {"int": int, "float": float}[plain]
+        group.add_argument(flag, type=convert, metavar=_METAVARS[plain], help=text)
 
 
 def _default(name: str) -> str:
@@ -178,10 +193,18 @@ def _default(name: str) -> str:
         preset: getattr(p.model if name in field_names(ModelSettings) else p.train, name)
         for preset, p in PRESETS.items()
     }
-    words = {preset: _word(value) for preset, value in values.items()}
+    unset = _UNSET.get(name, "as --dropout")
+    words = {p: unset if value is None else _word(value) for p, value in values.items()}
     if len(set(words.values())) == 1:
         return next(iter(words.values()))
     return ", ".join(f"{preset} {word}" for preset, word in words.items())
+
+
+_UNSET = {
+    "n_inner": "4 x --n-embd, of swiglu two thirds of it",
+    "n_kv_head": "as --n-head",
+    "sliding_window": "all",
+}
 
 
 def _word(value: Any) -> str:

@@ -15,6 +15,8 @@ from typing import Any
 
 from scratchgrad.errors import ConfigError
 
+OPTIONAL = " | None"
+
 
 def _check_types(settings: Any) -> None:
     """Hold every value to the type its field declares: a file may say anything."""
@@ -28,17 +30,18 @@ def _check_types(settings: Any) -> None:
             "int": isinstance(value, int) and number,
             "float": number and math.isfinite(value),
             "str": isinstance(value, str),
-        }[wanted]
-        if not fits:
+        }[wanted.removesuffix(OPTIONAL)]
+        if not fits and not (value is None and wanted.endswith(OPTIONAL)):
             kind = {"int": "a whole number", "float": "a finite number", "bool": "true or false"}
-            raise ConfigError(f"{field.name} must be {kind.get(wanted, 'text')}; got {value!r}")
+            expected = kind.get(wanted.removesuffix(OPTIONAL), "text")
+            raise ConfigError(f"{field.name} must be {expected}; got {value!r}")
 
 
 @dataclass(frozen=True)
 class ModelSettings:
     """The size and kind of a GPT, before a text has said how large its vocabulary is.
 
-    The names are those of `scratchgrad.GPTConfig`, which also checks them.
+    The names are those of `scratchgrad.GPTConfig`, which explains and also checks them.
     """
 
     n_layer: int = 4
@@ -48,10 +51,30 @@ class ModelSettings:
     dropout: float = 0.0
     bias: bool = False
     norm_position: str = "pre"
+    norm: str = "layernorm"
+    mlp: str = "gelu"
+    n_inner: int | None = None
+    position: str = "learned"
+    rope_base: float = 10000.0
+    n_kv_head: int | None = None
+    qk_norm: bool = False
+    sliding_window: int | None = None
+    tied_head: bool = True
+    embd_dropout: float | None = None
+    attn_dropout: float | None = None
+    resid_dropout: float | None = None
 
     def __post_init__(self) -> None:
         _check_types(self)
 
+
+# What GPTConfig lets one choose by name: said here again, for it is not imported before it is used.
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "norm_position": ("pre", "post"),
+    "norm": ("layernorm", "rmsnorm"),
+    "mlp": ("gelu", "gelu_tanh", "relu", "relu2", "swiglu"),
+    "position": ("learned", "sinusoidal", "rope", "none"),
+}
 
 CHARACTERS, BPE = "characters", "bpe"
 
@@ -213,6 +236,20 @@ PRESETS: Mapping[str, Preset] = {
     "char": Preset(
         "nanoGPT's CPU setting: a few minutes, words and lines",
         ModelSettings(n_layer=4, n_head=4, n_embd=128, block_size=64),
+        TrainConfig(),
+    ),
+    "llama": Preset(
+        "Llama's kind of model at the size of char: a few minutes",
+        ModelSettings(
+            n_layer=4,
+            n_head=4,
+            n_kv_head=2,
+            n_embd=128,
+            block_size=64,
+            norm="rmsnorm",
+            mlp="swiglu",
+            position="rope",
+        ),
         TrainConfig(),
     ),
     "baby": Preset(

@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -210,7 +210,7 @@ class RunFolder:
             )
         try:
             return RunConfig(
-                ModelSettings(**_section(body, "model", field_names(ModelSettings))),
+                ModelSettings(**_section(body, "model", field_names(ModelSettings), LATER)),
                 TrainConfig(**_section(body, "train", field_names(TrainConfig))),
                 _text_source(_section(body, "text", field_names(TextSource))),
                 str(body.get("preset")),
@@ -253,9 +253,23 @@ def _numbered(base: Path) -> Iterator[Path]:
         number += 1
 
 
-def _section(body: Mapping[str, Any], name: str, keys: Sequence[str]) -> dict[str, Any]:
+# Settings of the model that older versions did not know; their models have the defaults.
+LATER = frozenset(field_names(ModelSettings)) - {
+    "n_layer",
+    "n_head",
+    "n_embd",
+    "block_size",
+    "dropout",
+    "bias",
+    "norm_position",
+}
+
+
+def _section(
+    body: Mapping[str, Any], name: str, keys: Sequence[str], later: Collection[str] = ()
+) -> dict[str, Any]:
     section = body.get(name)
-    if not isinstance(section, dict) or set(section) != set(keys):
+    if not isinstance(section, dict) or set(section) | set(later) != set(keys):
         found = sorted(section) if isinstance(section, dict) else section
         raise DataError(f"expected {name} to hold {', '.join(sorted(keys))}; got {found!r:.80}")
     return section

@@ -27,6 +27,7 @@ from scratchgrad.train.checkpoint import (
 from scratchgrad.train.config import (
     ModelSettings,
     TrainConfig,
+    field_names,
     resolve,
     resolve_tokenizer,
     tokenizer_name,
@@ -44,18 +45,13 @@ from scratchgrad.train.run import (
 )
 from scratchgrad.train.trainer import Trainer
 
-# What cannot change in the middle of a run: what the ids mean, the shapes of the weights, and
-# what was held out. The seed is among them because the weights were drawn from it.
+# What cannot change in the middle of a run: what the ids mean, the model but for its dropout,
+# and what was held out. The seed is among them because the weights were drawn from it.
 _FIXED = (
     "tokenizer",
     "vocab_size",
     "allow_special",
-    "n_layer",
-    "n_head",
-    "n_embd",
-    "block_size",
-    "bias",
-    "norm_position",
+    *(name for name in field_names(ModelSettings) if "dropout" not in name),
     "val_fraction",
     "seed",
 )

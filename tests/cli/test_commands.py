@@ -105,7 +105,7 @@ def test_every_setting_has_an_option_and_every_option_says_its_default(capsys):
     assert {("scratchgrad train", name) for name in settings} < set(options)
     assert [name for name, text in options.items() if "(default: " not in text] == []
     assert main(["train", "--help"]) == 0
-    assert "(default: tiny 2, char 4, baby 6)" in " ".join(capsys.readouterr().out.split())
+    assert "(default: tiny 2, char 4, llama 4, baby 6)" in " ".join(capsys.readouterr().out.split())
 
 
 def test_version(capsys):

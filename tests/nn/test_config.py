@@ -9,8 +9,11 @@ import scratchgrad as sg
 from scratchgrad.bench.count import OPERATIONS, captured
 from scratchgrad.cases.variants import tiny_config
 from scratchgrad.errors import CheckpointError, ConfigError
+from scratchgrad.gpt.config import CHOICES
 from scratchgrad.gpt.presets import PRESETS
 from scratchgrad.operation import observe
+from scratchgrad.train.config import CHOICES as choices_of_training
+from scratchgrad.train.config import ModelSettings
 from tests.nn.test_variants import Values, each
 
 PARTS = {
@@ -215,3 +218,11 @@ def test_from_state_checks_what_it_is_given() -> None:
     mixed = {**state, "ln_f.bias": np.zeros(4)}
     with pytest.raises(CheckpointError, match="all should have one dtype"):
         sg.GPT.from_state(config, mixed)
+
+
+def test_the_command_line_knows_the_same_choices() -> None:
+    """`scratchgrad train` says them before it imports a model."""
+    assert choices_of_training == CHOICES
+    assert set(vars(ModelSettings())) <= set(sg.GPTConfig.__dataclass_fields__)
+    config = sg.GPTConfig(vocab_size=9, **vars(ModelSettings()))
+    assert config == sg.GPTConfig(9, 64, 4, 4, 128, bias=False)

@@ -7,6 +7,7 @@ import pytest
 
 from scratchgrad.errors import CheckpointError, ConfigError, DataError, NonFiniteLossError
 from scratchgrad.train.log import read_log
+from scratchgrad.train.run import LATER
 from scratchgrad.train.session import begin, open_model, resume
 from tests.train.runs import SMALL, TEXT, go, remains, start, timeless, write_text
 
@@ -106,6 +107,9 @@ def test_a_finished_run_has_nothing_left_to_do(whole):
         ("block_size", 4),
         ("bias", True),
         ("norm_position", "post"),
+        ("position", "rope"),
+        ("sliding_window", 2),
+        ("rope_base", 2.0),
         ("seed", 3),
         ("val_fraction", 0.5),
     ],
@@ -154,6 +158,20 @@ def test_another_tokenizer_is_refused(tmp_path, text_file):
     body["characters"].reverse()
     (run / "tokenizer.json").write_text(json.dumps(body))
     with pytest.raises(CheckpointError, match="not the tokenizer"):
+        resume(run)
+
+
+def test_a_run_of_an_older_version_has_the_defaults_of_what_came_later(tmp_path, text_file):
+    run = tmp_path / "run"
+    go(start(run, text_file), stop_after=3)
+    body = json.loads((run / "config.json").read_text())
+    for name in LATER:
+        del body["model"][name]
+    (run / "config.json").write_text(json.dumps(body))
+    assert resume(run).trainer.step == 3
+    del body["model"]["bias"]
+    (run / "config.json").write_text(json.dumps(body))
+    with pytest.raises(CheckpointError, match="expected model to hold"):
         resume(run)
 
 

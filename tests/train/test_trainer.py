@@ -233,7 +233,7 @@ def test_a_number_out_of_its_range_is_named(name, value):
 
 
 def test_presets():
-    assert list(PRESETS) == ["tiny", "char", "baby"]
+    assert list(PRESETS) == ["tiny", "char", "llama", "baby"]
     model, train = resolve("char", {})
     assert model == ModelSettings(4, 4, 128, 64, 0.0, False, "pre")
     assert (train.batch_size, train.steps, train.lr, train.min_lr) == (12, 2000, 1e-3, 1e-4)
@@ -242,7 +242,7 @@ def test_presets():
     model, train = resolve("baby", {"steps": 30, "warmup_steps": 7, "dropout": None})
     assert (model.n_embd, model.block_size, model.dropout) == (384, 256, 0.2)
     assert (train.batch_size, train.decay_steps, train.warmup_steps) == (64, 30, 7)
-    with pytest.raises(ConfigError, match="expected one of tiny, char, baby"):
+    with pytest.raises(ConfigError, match="expected one of tiny, char, llama, baby"):
         resolve("huge", {})
     with pytest.raises(ConfigError, match="steps must be at least 1; got 0"):
         resolve("char", {"steps": 0})
