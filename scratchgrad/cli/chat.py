@@ -1,0 +1,157 @@
+"""``scratchgrad chat``: talk to a model that has learned to answer."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from scratchgrad.cli.opening import MODEL_HELP, open_any
+from scratchgrad.cli.sampling import add_sampling_options, sampling_of
+from scratchgrad.errors import ConfigError, ScratchgradError
+
+if TYPE_CHECKING:
+    from scratchgrad.interop.conversation import Conversation
+
+INTERRUPTED = 130
+
+_EPILOG = """\
+A line is a message. An empty line is none. The end of the input (Ctrl-D) ends the conversation;
+Ctrl-C stops an answer, and at your turn ends it too.
+
+examples:
+  scratchgrad chat smollm2
+  scratchgrad chat models/smollm2 --system "Answer in one sentence." --temperature 0.2
+  scratchgrad chat smollm2 --greedy --prompt "What is the capital of France?"
+  scratchgrad chat smollm2 < questions.txt > answers.txt"""
+
+
+def add_parser(commands: Any) -> None:
+    """Describe the command's options."""
+    parser = commands.add_parser(
+        "chat",
+        help="talk to a model",
+        description="Talk to a model, in the form that its chat template says; answers are printed "
+        "as they come.",
+        epilog=_EPILOG,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    parser.add_argument(
+        "--system", metavar="TEXT", help="what the model is told first (default: the template's)"
+    )
+    parser.add_argument(
+        "--prompt", metavar="TEXT", help="answer this and end (default: read messages, a line each)"
+    )
+    parser.add_argument(
+        "--max-tokens",
+        type=int,
+        default=512,
+        metavar="N",
+        help="the longest answer (default: 512)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=1337, metavar="N", help="of the choices (default: 1337)"
+    )
+    add_sampling_options(parser)
+    parser.add_argument(
+        "--checkpoint",
+        default="best",
+        metavar="WHICH",
+        help="of a run: best (lowest validation loss), last, or a step (default: best)",
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="processor threads (default: all)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Answer what is said."""
+    if arguments.seed < 0:
+        raise ConfigError(f"--seed must be 0 or more; got {arguments.seed}")
+    if arguments.max_tokens < 1:
+        raise ConfigError(f"--max-tokens must be at least 1; got {arguments.max_tokens}")
+    if arguments.prompt is not None and not arguments.prompt.strip():
+        raise ConfigError("--prompt: expected a message; got an empty one")
+
+    import numpy as np
+
+    from scratchgrad.interop.conversation import Conversation
+    from scratchgrad.kernels.threads import set_threads
+
+    sampling = sampling_of(arguments)
+    if arguments.threads is not None:
+        set_threads(arguments.threads, name="--threads")
+    pretrained = open_any(arguments.model, arguments.checkpoint)
+    for note in pretrained.notes:
+        _tell(note)
+    conversation = Conversation(pretrained, arguments.system, _tell)
+    settings = {
+        "rng": np.random.default_rng(arguments.seed),
+        "sampling": sampling,
+        "max_new_tokens": arguments.max_tokens,
+    }
+    if arguments.prompt is not None:
+        _print_answer(conversation, arguments.prompt, settings)
+        return 0
+    return _talk(conversation, settings)
+
+
+def _talk(conversation: Conversation, settings: dict[str, Any]) -> int:
+    terminal = sys.stdin.isatty()
+    try:
+        for line in _lines(terminal):
+            if not line.strip():
+                continue
+            try:
+                _print_answer(conversation, line, settings)
+            except ScratchgradError as error:
+                if not terminal:
+                    raise
+                _tell(str(error))  # a message that is too long does not end the conversation
+            except KeyboardInterrupt:
+                if not terminal:
+                    raise
+                print()
+    except KeyboardInterrupt:
+        print()
+        return INTERRUPTED
+    return 0
+
+
+def _lines(terminal: bool) -> Iterator[str]:
+    """The messages, without the newlines at their ends."""
+    if not terminal:
+        # Of bytes that are no text something is shown, and the rest is answered.
+        with contextlib.suppress(AttributeError, ValueError):
+            sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
+        for line in sys.stdin:
+            yield line.removesuffix("\n")
+        return
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401  (lines can be edited, and former ones called up)
+    with contextlib.suppress(EOFError):
+        while True:
+            yield input("> ")
+    print()
+
+
+def _print_answer(conversation: Conversation, message: str, settings: dict[str, Any]) -> None:
+    from scratchgrad.cli.notice import CompileNotice
+    from scratchgrad.kernels.jit import on_compile
+    from scratchgrad.train.progress import printable
+
+    # A terminal obeys control characters that a text may hold; a file receives them as they are.
+    show = printable if sys.stdout.isatty() else str
+    with (
+        on_compile(CompileNotice()),
+        contextlib.closing(conversation.answer(message, **settings)) as pieces,
+    ):
+        for piece in pieces:
+            print(show(piece), end="", flush=True)
+    print(flush=True)
+
+
+def _tell(note: str) -> None:
+    sys.stdout.flush()
+    print(f"note: {note}", file=sys.stderr, flush=True)

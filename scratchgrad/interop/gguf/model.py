@@ -1,0 +1,245 @@
+r"""The architecture "llama": which number is what, and the rows of Q and K in their own order.
+
+**The order of the rows.** A rotation turns pairs of a head's D channels. Hugging Face's Llama, and
+ours, pairs channel i with i + D/2; llama.cpp pairs 2i with 2i + 1. To have the same model, its
+converter moves the rows that make channel s D/2 + i of a head (s is 0 or 1) to 2i + s:
+
+    theirs[h, 2i + s] = ours[h, s D/2 + i]          for every head h of Q and of K
+
+The pairs, and with them the angles, are then the same; Q and K are moved alike, so that their dot
+product is the same sum in another order. V is not rotated, and stays. Here the rows move back: as
+an array, theirs has the axes (head, i, s, column), and ours (head, s, i, column).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scratchgrad.errors import ConfigError
+from scratchgrad.gpt import GPT, GPTConfig
+from scratchgrad.interop.files import listed
+from scratchgrad.interop.gguf.reading import GGUF, Array
+from scratchgrad.interop.gguf.tokenizer import read_tokenizer
+from scratchgrad.interop.pretrained import Pretrained
+from scratchgrad.tokenizer.checks import shorten
+
+# A rotation's tables and a cache of keys and values grow with it; the longest in use is 2^20.
+_MAX_CONTEXT = 1 << 20
+
+# What the values of the architecture may be besides those that `_config` reads: only what changes
+# nothing. A value that is not known here may say anything, so it is refused.
+_HARMLESS: dict[str, tuple[Any, ...]] = {
+    "rope.scaling.type": ("none",),
+    "expert_count": (0,),
+    "expert_used_count": (0,),
+    "tensor_data_layout": ("reference",),
+}
+
+
+def read_gguf(path: str | os.PathLike[str]) -> Pretrained:
+    """Read a model with its tokenizer and its chat template; the weights become float32.
+
+    Parameters
+    ----------
+    path : path of a .gguf file
+        Of the architecture "llama", with tensors of F32, F16, BF16, Q8_0, Q4_0 or Q4_1.
+
+    Returns
+    -------
+    Pretrained
+
+    Raises
+    ------
+    CheckpointError
+        The file is damaged, or has what cannot be had exactly; the message says what.
+    """
+    with GGUF(path) as file:
+        config = _config(file)
+        tokens = read_tokenizer(file)
+        if tokens.tokenizer.vocab_size - len(tokens.missing) > config.vocab_size:
+            raise file.refuse(
+                f"the tokenizer has {tokens.tokenizer.vocab_size:,} ids; expected at most "
+                f"{config.vocab_size:,}, the rows of token_embd.weight"
+            )
+        state = _state(file, config)
+    return Pretrained(
+        model=GPT.from_state(config, state),
+        tokenizer=tokens.tokenizer,
+        chat_template=tokens.chat_template,
+        begin=tokens.begin,
+        stop=tokens.stop,
+        source=str(path),
+    )
+
+
+def _config(file: GGUF) -> GPTConfig:
+    """The configuration, from the values that the file gives; checked against the table."""
+    architecture = file.values.get("general.architecture")
+    if architecture != "llama":
+        which = "missing" if architecture is None else shorten(architecture)
+        raise file.refuse(f"general.architecture is {which}; expected 'llama'")
+    values = {
+        name.removeprefix("llama."): value
+        for name, value in file.values.items()
+        if name.startswith("llama.")
+    }
+
+    def take(name: str, kind: type, default: Any = None) -> Any:
+        value: Any = values.pop(name, default)
+        wrong = type(value) is not kind
+        if wrong or (kind is int and value < 1):
+            expected = "a whole number of at least 1" if kind is int else "a number"
+            shown = "an array" if isinstance(value, Array) else shorten(value)
+            raise file.refuse(f"llama.{name} is {shown}; expected {expected}")
+        return value
+
+    n_embd, n_head = take("embedding_length", int), take("attention.head_count", int)
+    n_layer, context = take("block_count", int), take("context_length", int)
+    if n_embd % n_head or n_embd // n_head % 2:
+        raise file.refuse(
+            f"llama.embedding_length is {n_embd:,} and llama.attention.head_count {n_head:,}; "
+            f"expected a multiple of twice the heads"
+        )
+    for name in ("rope.dimension_count", "attention.key_length", "attention.value_length"):
+        if take(name, int, n_embd // n_head) != n_embd // n_head:
+            raise file.refuse(f"llama.{name} is not {n_embd // n_head}, the channels of a head")
+    if n_layer > len(file.tensors):
+        raise file.refuse(
+            f"llama.block_count is {n_layer:,}; expected no more than the file's "
+            f"{len(file.tensors):,} tensors"
+        )
+    if context > _MAX_CONTEXT:
+        raise file.refuse(f"llama.context_length is {context:,}; expected at most {_MAX_CONTEXT:,}")
+    table = file.tensors.get("token_embd.weight")
+    if table is None:
+        raise file.refuse("has no tensor token_embd.weight")
+    if take("vocab_size", int, table.shape[0]) != table.shape[0]:
+        raise file.refuse(
+            f"llama.vocab_size is not {table.shape[0]:,}, the rows of token_embd.weight"
+        )
+    settings: dict[str, Any] = {
+        "n_kv_head": take("attention.head_count_kv", int, n_head),
+        "n_inner": take("feed_forward_length", int),
+        "norm_eps": take("attention.layer_norm_rms_epsilon", float),
+        "rope_base": take("rope.freq_base", float, 10000.0),
+    }
+    for name, value in values.items():
+        if value not in _HARMLESS.get(name, ()) or type(value) is bool:
+            shown = "an array" if isinstance(value, Array) else shorten(value)
+            raise file.refuse(
+                f"llama.{name} is {shown}, which cannot be represented; a model with it would "
+                f"say other things here"
+            )
+    try:
+        return GPTConfig(
+            vocab_size=table.shape[0],
+            block_size=context,
+            n_layer=n_layer,
+            n_head=n_head,
+            n_embd=n_embd,
+            bias=False,
+            norm="rmsnorm",
+            mlp="swiglu",
+            position="rope",
+            tied_head="output.weight" not in file.tensors,
+            **settings,
+        )
+    except ConfigError as error:
+        raise file.refuse(str(error)) from None
+
+
+def _shapes(config: GPTConfig) -> dict[str, tuple[int, ...]]:
+    """The tensors that the file must have, and no others."""
+    c, inner = config.n_embd, config.n_inner or 0
+    kv = (config.n_kv_head or config.n_head) * c // config.n_head
+    shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": (config.vocab_size, c)}
+    for i in range(config.n_layer):
+        shapes |= {
+            f"blk.{i}.attn_norm.weight": (c,),
+            f"blk.{i}.attn_q.weight": (c, c),
+            f"blk.{i}.attn_k.weight": (kv, c),
+            f"blk.{i}.attn_v.weight": (kv, c),
+            f"blk.{i}.attn_output.weight": (c, c),
+            f"blk.{i}.ffn_norm.weight": (c,),
+            f"blk.{i}.ffn_gate.weight": (inner, c),
+            f"blk.{i}.ffn_up.weight": (inner, c),
+            f"blk.{i}.ffn_down.weight": (c, inner),
+        }
+    shapes["output_norm.weight"] = (c,)
+    if not config.tied_head:
+        shapes["output.weight"] = (config.vocab_size, c)
+    return shapes
+
+
+def _state(file: GGUF, config: GPTConfig) -> dict[str, NDArray[np.float32]]:
+    """The parameters under our names. Each tensor is read into its place in the result."""
+    shapes = _shapes(config)
+    if "rope_freqs.weight" in file.tensors:
+        raise file.refuse(
+            "has rope_freqs.weight, which scales the rotation's frequencies; that cannot be "
+            "represented"
+        )
+    missing = [name for name in shapes if name not in file.tensors]
+    left_over = [name for name in file.tensors if name not in shapes]
+    if missing or left_over:
+        parts = [f"missing: {listed(missing)}"] if missing else []
+        parts += [f"left over: {listed(left_over)}"] if left_over else []
+        raise file.refuse(f"tensors {'; '.join(parts)}")
+    for name, shape in shapes.items():
+        if file.tensors[name].shape != shape:
+            raise file.refuse(
+                f"tensor {name} has the shape {file.tensors[name].shape}; expected {shape}"
+            )
+    c, inner = config.n_embd, config.n_inner or 0
+    heads, kv_heads = config.n_head, config.n_kv_head or config.n_head
+    kv = kv_heads * c // heads
+    state = {"wte.weight": file.read("token_embd.weight")}
+    for i in range(config.n_layer):
+        qkv = np.empty((c + 2 * kv, c), np.float32)
+        q, k, v = qkv[:c], qkv[c : c + kv], qkv[c + kv :]
+        file.read(f"blk.{i}.attn_q.weight", out=q)
+        file.read(f"blk.{i}.attn_k.weight", out=k)
+        file.read(f"blk.{i}.attn_v.weight", out=v)
+        q[...] = half_split(q, heads)
+        k[...] = half_split(k, kv_heads)
+        fc = np.empty((2 * inner, c), np.float32)
+        file.read(f"blk.{i}.ffn_gate.weight", out=fc[:inner])
+        file.read(f"blk.{i}.ffn_up.weight", out=fc[inner:])
+        state |= {
+            f"h.{i}.ln_1.weight": file.read(f"blk.{i}.attn_norm.weight"),
+            f"h.{i}.attn.c_attn.weight": qkv,
+            f"h.{i}.attn.c_proj.weight": file.read(f"blk.{i}.attn_output.weight"),
+            f"h.{i}.ln_2.weight": file.read(f"blk.{i}.ffn_norm.weight"),
+            f"h.{i}.mlp.c_fc.weight": fc,
+            f"h.{i}.mlp.c_proj.weight": file.read(f"blk.{i}.ffn_down.weight"),
+        }
+    state["ln_f.weight"] = file.read("output_norm.weight")
+    if not config.tied_head:
+        state["lm_head.weight"] = file.read("output.weight")
+    return state
+
+
+def half_split(rows: NDArray[Any], heads: int) -> NDArray[Any]:
+    """Put rows of Q or K from llama.cpp's order, whose pairs are neighbours, into halves.
+
+    Parameters
+    ----------
+    rows : (H D, C)
+    heads : int
+        H: of queries for Q, of keys for K.
+
+    Returns
+    -------
+    (H D, C)
+        A copy.
+
+    >>> half_split(np.array([[0], [2], [1], [3], [4], [6], [5], [7]]), heads=2).ravel().tolist()
+    [0, 1, 2, 3, 4, 5, 6, 7]
+    """
+    count, columns = rows.shape
+    pairs = rows.reshape(heads, count // heads // 2, 2, columns)  # (H, D / 2, 2, C)
+    return pairs.swapaxes(1, 2).reshape(count, columns)
