@@ -17,7 +17,17 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from scratchgrad import __version__
-from scratchgrad.cli import bench, doctor, export, gradcheck, import_, sample, tokenizer, train
+from scratchgrad.cli import (
+    bench,
+    chat,
+    doctor,
+    export,
+    gradcheck,
+    import_,
+    sample,
+    tokenizer,
+    train,
+)
 from scratchgrad.errors import ConfigError, ScratchgradError
 
 MISTAKE, INTERRUPTED, PIPE_CLOSED = 2, 130, 141
@@ -48,7 +58,7 @@ def make_parser() -> Parser:
     commands = parser.add_subparsers(
         title="commands", dest="command", metavar="COMMAND", required=True, parser_class=Parser
     )
-    for command in (train, sample, tokenizer, import_, export, gradcheck, bench, doctor):
+    for command in (train, sample, chat, tokenizer, import_, export, gradcheck, bench, doctor):
         command.add_parser(commands)
     return parser
 

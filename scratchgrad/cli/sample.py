@@ -88,6 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.length < 0:
         raise ConfigError(f"--length must be 0 or more tokens; got {arguments.length}")
 
+    from scratchgrad.cli.notice import CompileNotice
     from scratchgrad.kernels.jit import on_compile
     from scratchgrad.kernels.threads import set_threads
     from scratchgrad.train.progress import printable
@@ -103,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
     # A terminal obeys control characters that a text may hold; a file receives them as they are.
     show = printable if sys.stdout.isatty() else str
     try:
-        with on_compile(_Notice()):
+        with on_compile(CompileNotice()):
             for number, pieces in enumerate(writer.texts()):
                 if number:
                     print("\n---------------")
@@ -270,15 +271,3 @@ class _Text:
         """Return what was held back, if nothing of it is part of a stop string."""
         shown: str = self._until.push(self._stream.flush()) + self._until.flush()
         return shown
-
-
-class _Notice:
-    """Says once, and not in the text, why the first character takes its time."""
-
-    def __init__(self) -> None:
-        self._said = False
-
-    def __call__(self, kernel: str) -> None:
-        if not self._said:
-            print("compiling kernels (first time only)", file=sys.stderr, flush=True)
-            self._said = True

@@ -53,7 +53,7 @@ def test_a_conversation(pretrained):
 def test_the_file_is_what_it_says(pretrained):
     config = pretrained.model.config
     assert (config.n_layer, config.n_head, config.n_kv_head, config.n_embd) == (30, 9, 3, 576)
-    assert config.num_parameters() == 134_515_008
+    assert config.num_parameters == 134_515_008
     assert (config.rope_base, config.block_size, config.tied_head) == (100_000.0, 8192, True)
     assert pretrained.begin is None
     ends = [pretrained.tokenizer.decode([id_]) for id_ in pretrained.stop]
