@@ -7,6 +7,9 @@ import scratchgrad as sg
 from scratchgrad.errors import CheckpointError
 from scratchgrad.interop.gguf import read_gguf
 from scratchgrad.interop.gguf.model import half_split
+from scratchgrad.interop.gguf.tokenizer import CUTS
+from scratchgrad.tokenizer.formats.bytelevel import LETTERS
+from scratchgrad.tokenizer.patterns import Pattern
 from tests.interop.gguf_files import (
     SPECIAL,
     TEMPLATE,
@@ -218,3 +221,32 @@ def test_unused_tokens_and_missing_bytes(tmp_path):
     assert found.tokenizer.encode("\x04a").tolist() == [260, 3 + ord("a")]
     assert found.tokenizer.decode([260]) == "\x04"
     assert found.tokenizer.encode("[PAD]").tolist() == [3 + byte for byte in b"[PAD]"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "pieces"),
+    [
+        ("smollm", "it's  12 two", ["it", "'s", "  ", "1", "2", " two"]),
+        ("smollm", "a  b \n 7 ", ["a", " ", " b", " \n ", "7", " "]),
+        ("gpt-2", "a  12", ["a", " ", " 12"]),
+        ("llama-bpe", "IT'S 1234\n\n x", ["IT", "'S", " ", "123", "4", "\n\n", " x"]),
+        ("qwen2", "x 12", ["x", " ", "1", "2"]),
+    ],
+)
+def test_how_a_text_is_cut(name, text, pieces):
+    found = Pattern(CUTS[name].pattern).split(text.encode())
+    assert [piece.decode() for piece in found] == pieces
+
+
+def test_a_piece_that_is_a_token_where_the_name_says_so(tmp_path):
+    """Without the merge that makes it: Llama 3 takes tokens whole, SmolLM by merges alone."""
+    settings = {"tokenizer__ggml__merges": ["x y"]}
+    tokens = [*SPECIAL, *LETTERS, "ab", "xy"]
+    kinds = [Typed("i32", 3)] * 3 + [Typed("i32", 1)] * 258
+    settings |= {"tokenizer__ggml__tokens": tokens, "tokenizer__ggml__token_type": kinds}
+    rows = {name: row_of(array) for name, array in tiny_arrays(vocab=261).items()}
+    path = tmp_path / "m.gguf"
+    for pre, expected in (("smollm", [3 + ord("a"), 3 + ord("b")]), ("llama-bpe", [259])):
+        values = tiny_values(vocab=261, tokenizer__ggml__pre=pre, **settings)
+        path.write_bytes(gguf_bytes(values, rows))
+        assert read_gguf(path).tokenizer.encode("ab").tolist() == expected
