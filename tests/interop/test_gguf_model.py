@@ -1,12 +1,17 @@
 """From a GGUF to a model that can be used: settings, rows, tokenizer; and all that is refused."""
 
+import contextlib
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import scratchgrad as sg
 from scratchgrad.errors import CheckpointError
 from scratchgrad.interop.gguf import read_gguf
 from scratchgrad.interop.gguf.model import half_split
+from scratchgrad.interop.gguf.reading import GGUF
 from scratchgrad.interop.gguf.tokenizer import CUTS
 from scratchgrad.tokenizer.formats.bytelevel import LETTERS
 from scratchgrad.tokenizer.patterns import Pattern
@@ -198,6 +203,27 @@ def test_other_tensors_are_refused(tmp_path, change, says):
     with pytest.raises(CheckpointError) as error:
         read_gguf(path)
     assert says in str(error.value)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A file to be changed: where it is, its bytes, and where its header ends."""
+    path = tiny_file(tmp_path_factory.mktemp("whole") / "m.gguf")
+    with GGUF(path) as file:
+        first = min(tensor.start for tensor in file.tensors.values())
+    return path, path.read_bytes(), first
+
+
+@given(st.data())
+def test_flipped_bytes_are_refused_or_read(whole, data):
+    """A model, or one error of one kind, comes of any change; never another exception."""
+    path, right, first = whole
+    changed = bytearray(right)
+    for _ in range(data.draw(st.integers(1, 3))):
+        changed[data.draw(st.integers(0, first - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(changed)
+    with contextlib.suppress(CheckpointError):
+        read_gguf(path)
 
 
 def test_a_vocabulary_larger_than_the_table(tmp_path):

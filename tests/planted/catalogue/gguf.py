@@ -99,7 +99,7 @@ BUGS = [
         was="if length * _LEAST_ITEM[kind] > self._size - self._at:",
         becomes="if False:",
         caught_by=READING + "test_damaged_values[-9,223,372]",
-        lesson="Whoever skips that many bytes is told of them, and not of the number that is wrong; "
+        lesson="Whoever skips that many bytes is told of them, not of the number that is wrong; "
         "whoever makes a list of so many is not told.",
     ),
     Bug(
