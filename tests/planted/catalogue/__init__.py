@@ -19,6 +19,7 @@ from tests.planted.catalogue import (
     tokenizer,
     training,
     variants,
+    weights,
 )
 
 CATALOGUE: list[Bug] = [
@@ -38,5 +39,6 @@ CATALOGUE: list[Bug] = [
     *gguf.BUGS,
     *patterns.BUGS,
     *tokenizer.BUGS,
+    *weights.BUGS,
     *checker.BUGS,
 ]
