@@ -45,6 +45,7 @@ from scratchgrad.interop.shards import INDEX, WEIGHTS, open_weights
 from scratchgrad.interop.tensor_file import Tensors
 from scratchgrad.tokenizer import BPETokenizer
 from scratchgrad.tokenizer.checks import shorten
+from scratchgrad.tokenizer.formats.reading import read_json  # which takes a large vocabulary
 
 TOKENIZER_CONFIG, GENERATION = "tokenizer_config.json", "generation_config.json"
 _HEAD = "lm_head.weight"
@@ -152,7 +153,7 @@ def _read_texts(folder: Path, found: Pretrained) -> None:
 
 def _put_before(path: Path, special: Mapping[str, int], notes: list[str]) -> int | None:
     """The one special token that tokenizer.json puts before a text, if it puts one."""
-    stages = [read_json_file(path).get("post_processor")]
+    stages = [read_json(path).get("post_processor")]
     while stages:
         stage = stages.pop()
         if not isinstance(stage, dict):
@@ -268,7 +269,27 @@ def _write_tokenizer(pretrained: Pretrained, folder: Path) -> list[str]:
     }
     if pretrained.begin in names:
         settings |= {"bos_token": names[pretrained.begin], "add_bos_token": True}
+        _put_first(folder / TOKENIZER, names[pretrained.begin], pretrained.begin)
     if pretrained.stop and pretrained.stop[0] in names:
         settings["eos_token"] = names[pretrained.stop[0]]
     write_atomically(folder / TOKENIZER_CONFIG, to_json(settings))
     return []
+
+
+def _put_first(path: Path, name: str, id_: int) -> None:
+    """Have transformers put a special token before every text."""
+    body = read_json(path)
+    body["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [
+            {"SpecialToken": {"id": name, "type_id": 0}},
+            {"Sequence": {"id": "A", "type_id": 0}},
+        ],
+        "pair": [
+            {"SpecialToken": {"id": name, "type_id": 0}},
+            {"Sequence": {"id": "A", "type_id": 0}},
+            {"Sequence": {"id": "B", "type_id": 0}},
+        ],
+        "special_tokens": {name: {"id": name, "ids": [id_], "tokens": [name]}},
+    }
+    write_atomically(path, to_json(body))

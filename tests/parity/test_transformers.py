@@ -276,7 +276,7 @@ def test_ours_there_and_back(tmp_path: Path, name: str) -> None:
     to, ours = ours_of(name)
     write_folder(Pretrained(ours, None, stop=(3, 5)), to, tmp_path)
     theirs = loaded(tmp_path)
-    assert theirs.config.eos_token_id == [3, 5]
+    assert theirs.generation_config.eos_token_id == [3, 5]
     ids, _ = batch(ours.config, rows=3)
     logits = ours(ids)[0].numpy()
     close(theirs(torch.tensor(ids)).logits.detach().numpy(), logits, np.float32, name)
@@ -327,6 +327,7 @@ def test_the_tokenizer_goes_along(tmp_path: Path) -> None:
     text = "then the theatre <|end|>"
     expected = tokenizer.encode(text, allowed_special="all").tolist()
     assert theirs(text, add_special_tokens=False)["input_ids"] == expected
+    assert theirs(text)["input_ids"] == [begin, *expected]
     assert (theirs.bos_token_id, theirs.eos_token_id) == (begin, end)
     assert theirs.chat_template == "{{ messages }}"
     found = read_pretrained(tmp_path / "theirs")
