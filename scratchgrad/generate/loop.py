@@ -42,6 +42,14 @@ class Sizes(Protocol):
         ...
 
 
+class LayerCache(Protocol):
+    """What is asked of what a layer keeps: a copy for each of several texts."""
+
+    def repeat(self, batch: int) -> Any:
+        """The one text that it holds, as many times."""
+        ...
+
+
 class LanguageModel(Protocol):
     """What is asked of a model: `GPT` is one."""
 
@@ -53,7 +61,7 @@ class LanguageModel(Protocol):
         ...
 
     def new_cache(self, batch: int = 1) -> Any:
-        """An empty cache for so many rows, which only the model understands."""
+        """An empty cache for so many rows: a list with what each layer keeps (`LayerCache`)."""
         ...
 
     def next_logits(self, ids: Any, cache: Any) -> Any:
@@ -153,7 +161,7 @@ def generate_rows(
     Parameters
     ----------
     ids : array of int, shape (B, T)
-        For several texts from one prompt, the prompt B times.
+        For several texts from one prompt, the prompt B times: it is passed over once.
     rngs : sequence of B generators
     model, max_new_tokens, sampling, stop_tokens, on_slide
         See `generate`, which also names the errors.
@@ -258,7 +266,9 @@ def _rows(
     text[:, :start] = prompts
     histories = [_history(model, sampling, prompt) for prompt in prompts]
     done = np.zeros(batch, dtype=bool)
-    cache, seen, switched = model.new_cache(batch), 0, False
+    # Several texts from one prompt: it is passed over once, and what is kept of it copied.
+    alike = batch > 1 and bool((prompts == prompts[0]).all())
+    cache, seen, switched = model.new_cache(1 if alike else batch), 0, False
     try:
         for end in range(start, start + length):
             if end > block_size:
@@ -268,8 +278,12 @@ def _rows(
             if model.training:  # at first, and if somebody has trained it between two tokens
                 model.eval()
                 switched = True
+            shown = text[:1, :end] if alike else text[:, seen:end]
             with no_grad():  # around a pass alone: what is done between two tokens is not ours
-                logits = np.asarray(model.next_logits(text[:, seen:end], cache).data)  # (B, V)
+                logits = np.asarray(model.next_logits(shown, cache).data)  # (B, V) or (1, V)
+            if alike:
+                logits = np.broadcast_to(logits, (batch, logits.shape[1]))  # (B, V)
+                cache, alike = [layer.repeat(batch) for layer in cache], False
             seen = end
             for row in range(batch):
                 token = (

@@ -40,6 +40,17 @@ class KVCache:
         self.keys, self.values = np.empty(shape, dtype), np.empty(shape, dtype)  # (B, Hk, room, D)
         self.length = 0
 
+    def repeat(self, batch: int) -> KVCache:
+        """The one text that it holds, as many times: what follows may then differ."""
+        one, hk, room, d = self.keys.shape
+        if one != 1:
+            raise ShapeError(f"KVCache.repeat: expected the cache of one text, received {one}")
+        copy, n = KVCache(batch, hk, room, d, dtype=self.keys.dtype), self.length
+        copy.keys[:, :, :n] = self.keys[:, :, :n]  # (1, Hk, n, D) -> (B, Hk, n, D)
+        copy.values[:, :, :n] = self.values[:, :, :n]
+        copy.length = n
+        return copy
+
     def attend(self, qkv: Tensor, n_head: int, window: int | None = None) -> Tensor:
         """Keep the keys and values of T new positions, and attend from them to all so far.
 

@@ -10,7 +10,7 @@ class Recorded:
     """A model whose logits are noted as it goes, in turn: all that the loop knows of one."""
 
     def __init__(self, model):
-        self.model, self.config, self.logits, self.sizes = model, model.config, [], []
+        self.model, self.config, self.logits, self.shapes = model, model.config, [], []
         self.new_cache, self.train, self.eval = model.new_cache, model.train, model.eval
 
     @property
@@ -20,7 +20,7 @@ class Recorded:
     def next_logits(self, ids, cache):
         logits = self.model.next_logits(ids, cache)
         self.logits.append(np.array(logits.data))
-        self.sizes.append(ids.shape[1])
+        self.shapes.append(ids.shape)
         return logits
 
 

@@ -79,7 +79,7 @@ def test_each_token_comes_from_the_last_tokens_and_the_mode_is_put_back(model, p
 def test_a_token_is_computed_once_until_the_context_is_full(model):
     recorded = Recorded(model)
     one(recorded, [1, 2], 5)
-    assert recorded.sizes == [2, 1, 1, 4, 4]
+    assert recorded.shapes == [(1, 2), (1, 1), (1, 1), (1, 4), (1, 4)]
 
 
 def test_the_agreement_itself_fails_for_a_cache_that_forgets(model):
@@ -243,6 +243,19 @@ def test_logits_of_a_row_are_the_same_bits_in_any_batch(roomy, rng):
         logits[batch] = np.array([each[0] for each in recorded.logits])
     np.testing.assert_array_equal(logits[1], logits[2])
     np.testing.assert_array_equal(logits[1], logits[6])
+
+
+def test_one_prompt_is_passed_over_once_for_all_its_texts(roomy):
+    """So a text has the same bits however many there are, however long the prompt."""
+    prompt, texts = [1, 2, 3, 4, 5, 6, 0, 1, 2, 3], {}
+    for batch in (1, 3, 12):
+        recorded = Recorded(roomy)
+        complete(recorded, [prompt] * batch, 6, sampling=GREEDY)
+        assert recorded.shapes == [(1, 10), *[(batch, 1)] * 5]
+        texts[batch] = np.array([each[0] for each in recorded.logits])
+    np.testing.assert_array_equal(texts[1], texts[3])
+    np.testing.assert_array_equal(texts[1], texts[12])
+    assert cache_agrees(roomy, [prompt] * 3, 20) < 1e-5
 
 
 # ----------------------------------------------------------------------------- where a text ends

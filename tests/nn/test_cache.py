@@ -37,6 +37,21 @@ def test_a_whole_model_with_a_cache(rng):
             )
 
 
+def test_a_repeated_cache_goes_on_as_the_text_alone_and_each_by_itself(rng):
+    qkv = rng.standard_normal((4, 5, 24))
+    qkv[:, :3] = qkv[0, :3]  # one beginning, four ends
+    first = nn.KVCache(1, 2, 6, 3, dtype=np.float64)
+    first.attend(sg.tensor(qkv[:1, :3]), 4)
+    cache = first.repeat(4)
+    assert (cache.length, first.length) == (3, 3)
+    got = cache.attend(sg.tensor(qkv[:, 3:]), 4).numpy()
+    whole = F.causal_self_attention(sg.tensor(qkv), 4, 2).numpy()[:, 3:]
+    np.testing.assert_allclose(got, whole, rtol=1e-12, atol=1e-14)
+    assert first.length == 3
+    with pytest.raises(ShapeError, match="the cache of one text, received 4"):
+        cache.repeat(2)
+
+
 def test_no_room(rng):
     cache = nn.KVCache(1, 1, 2, 3)
     with pytest.raises(ShapeError, match="at most 2 positions, received 3"):

@@ -134,6 +134,18 @@ BUGS = [
         lesson="The cache then holds the prompt twice, at positions where it never stood.",
     ),
     Bug(
+        "copies_of_a_prompt_begin_anew",
+        "nn/cache.py",
+        was="        copy.length = n\n",
+        becomes="",
+        caught_by=(
+            "tests/nn/test_cache.py"
+            "::test_a_repeated_cache_goes_on_as_the_text_alone_and_each_by_itself",
+            TEXTS + "test_one_prompt_is_passed_over_once_for_all_its_texts",
+        ),
+        lesson="Each text goes on from its first token alone, in words that are none the worse.",
+    ),
+    Bug(
         "the_mode_is_left_in_evaluation",
         LOOP,
         was="    finally:\n        if switched:\n            model.train()",
