@@ -256,10 +256,15 @@ def keep_top_p(row: Row, p: float) -> Row:
     if p == 1:  # rounding must not cut a tail off
         return row
     probability = probabilities(row)
-    falling = np.sort(probability[probability > 0])[::-1]
-    reached = falling.cumsum()
+    # Sorting 50,000 takes a third of a small model's time for a token; the nucleus is few, mostly.
+    possible, size, reached = probability[probability > 0], 0, np.zeros(1)
+    while reached[-1] < p and size < len(possible):
+        size = min(max(8 * size, 256), len(possible))
+        largest = np.partition(possible, -size)[-size:]
+        falling = np.sort(largest)[::-1]
+        reached = falling.cumsum()
     # The last token of the nucleus is the first with which p is reached.
-    last = min(int(np.searchsorted(reached, p)), len(falling) - 1)
+    last = min(int(np.searchsorted(reached, p)), size - 1)
     return np.where(probability < falling[last], -np.inf, row)
 
 

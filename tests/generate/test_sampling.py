@@ -78,6 +78,20 @@ def test_top_p_keeps_those_above_which_lies_less_than_p(row, p):
     untouched(row, got, kept)
 
 
+@pytest.mark.parametrize("spread", [0.1, 1.0, 4.0])
+def test_top_p_of_a_large_vocabulary(spread):
+    """A nucleus of a few tokens and one of nearly all, against a sort of all of them."""
+    row = spread * np.random.default_rng(0).standard_normal(5_000)
+    falling = np.sort(probabilities(row))[::-1]
+    sizes = []
+    for p in (1e-6, 0.1, 0.5, 0.9, 0.99, 0.9999):
+        size = int(np.searchsorted(falling.cumsum(), p)) + 1
+        assert in_play(keep_top_p(row, p)) == set(np.argsort(-row)[:size].tolist())
+        sizes.append(size)
+    assert sizes[0] == 1
+    assert sizes[-1] > 2048 or spread == 4.0
+
+
 @given(rows, st.floats(0.001, 0.999))
 def test_min_p_keeps_those_with_a_share_of_the_likeliest(row, share):
     probability = plain_softmax(row)

@@ -67,7 +67,7 @@ BUGS = [
     Bug(
         "top_p_without_the_token_that_reaches_it",
         SAMPLING,
-        was="last = min(int(np.searchsorted(reached, p)), len(falling) - 1)",
+        was="last = min(int(np.searchsorted(reached, p)), size - 1)",
         becomes='last = max(int(np.searchsorted(reached, p, side="right")) - 1, 0)',
         caught_by=RULES + "test_top_p_keeps_those_above_which_lies_less_than_p",
         lesson="What is left has less than p: off by one, and at 0.95 nobody sees it.",
