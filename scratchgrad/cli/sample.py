@@ -33,6 +33,7 @@ examples:
   scratchgrad sample runs/book-char --prompt "Once upon" --temperature 0.7 --top-k 20
   scratchgrad sample runs/book-char --prompt "Once upon" --min-p 0.1 --num-samples 5
   scratchgrad sample runs/book-char --prompt "Q: Why?" --greedy --stop "Q:"
+  scratchgrad sample smollm2 --prompt "The capital of France is" --greedy --length 20
   scratchgrad sample runs/chat --prompt '<|user|>Hello<|end|>' --allow-special all"""
 
 

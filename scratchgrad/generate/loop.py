@@ -262,8 +262,7 @@ def _rows(
 ) -> Generator[Ids, None, None]:
     """Do the work of `generate_rows`, which checks at the call and not at the first token."""
     (batch, start), block_size = prompts.shape, model.config.block_size
-    text = np.empty((batch, start + length), np.int64)
-    text[:, :start] = prompts
+    text = prompts.copy()
     histories = [_history(model, sampling, prompt) for prompt in prompts]
     done = np.zeros(batch, dtype=bool)
     # Several texts from one prompt: it is passed over once, and what is kept of it copied.
@@ -271,6 +270,8 @@ def _rows(
     cache, seen, switched = model.new_cache(1 if alike else batch), 0, False
     try:
         for end in range(start, start + length):
+            if end == text.shape[1]:  # a length may be a way to say: until I stop reading
+                text = np.pad(text, ((0, 0), (0, max(end, 64))))
             if end > block_size:
                 if end == block_size + 1:
                     say(block_size)

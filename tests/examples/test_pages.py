@@ -92,6 +92,18 @@ def test_the_pictures_of_the_checks_can_be_drawn(monkeypatch, tmp_path):
     assert all(0 < size < 60 * 1024 for size in sizes.values()), sizes
 
 
+def test_the_pictures_of_sampling_can_be_drawn(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(DOCS))
+    pictures = importlib.import_module("pictures")
+    sampling = importlib.import_module("pictures_sampling")
+    monkeypatch.setattr(pictures, "FOLDER", tmp_path)
+    for draw in sampling.PICTURES:
+        draw()
+    sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    assert set(sizes) == {"samplers.png", "cache.png"}
+    assert all(0 < size < 30 * 1024 for size in sizes.values()), sizes
+
+
 def test_pictures_are_used_and_small():
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     pictures = list((DOCS / "images").glob("*"))

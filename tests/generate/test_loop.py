@@ -334,6 +334,11 @@ def test_rows_that_will_not_do_are_refused(model):
         complete(model, [1], 1, seed=0.5)
 
 
+def test_a_length_takes_no_memory_before_the_text_does(model):
+    stream = generate(model, [1], 10**15, rng=np.random.default_rng(0))
+    assert [next(stream) for _ in range(200)] == one(model, [1], 200)
+
+
 def test_no_token_at_all_gives_the_prompt_back(model):
     assert complete(model, [1, 2], 0).tolist() == [1, 2]
     assert complete(model, [[1, 2], [3, 4]], 0).tolist() == [[1, 2], [3, 4]]
