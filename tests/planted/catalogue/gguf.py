@@ -128,12 +128,14 @@ BUGS = [
         "from the text and stays in the cache.",
     ),
     Bug(
-        "text_doubles_unseen",
+        "lists_are_as_light_as_they_look",
         "interop/template_sandbox.py",
-        was='        return _call("joined", *node.nodes)',
-        becomes="        return node",
+        was="def visit_List(self, node: nodes.List) -> _Node:\n        self.generic_visit(node)\n"
+        '        return _call("weighed", node)',
+        becomes="def visit_List(self, node: nodes.List) -> _Node:\n        self.generic_visit(node)\n"
+        "        return node",
         caught_by=CHAT
-        + "test_hostile_templates_come_to_an_end[{% set n = namespace(s='a') %}{% for i i0]",
-        lesson="The operator + is guarded by Jinja's own hooks; ~ has none.",
+        + "test_hostile_templates_come_to_an_end[{% set n = namespace(s=1) %}{% for i in 0]",
+        lesson="[x, x] has two items whatever x is; printed, it has all of them.",
     ),
 ]
