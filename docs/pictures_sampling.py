@@ -67,8 +67,8 @@ def draw_samplers():
 # --------------------------------------------------------------------------------- the cache
 
 # Milliseconds for one more token after so many, with the cache and without: nanoGPT's baby model
-# (6 layers, 6 heads, 384 channels, context 256) in float32 on two cores, the fastest of 3 x 40 each:
-# whatever else the machine does makes a time longer, never shorter.
+# (6 layers, 6 heads, 384 channels, context 256) in float32 on two cores, the fastest of 3 x 40
+# each: whatever else the machine does makes a time longer, never shorter.
 CACHE_MS = {
     8: (2.8, 10.2),
     32: (3.4, 24.1),
