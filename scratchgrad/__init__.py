@@ -22,7 +22,7 @@ _HOMES = {
     "GPTConfig": "gpt",
     "gradcheck": "gradcheck",
 }
-_ROOMS = ("errors", "nn", "ops", "optim", "testing", "tokenizer")
+_ROOMS = ("errors", "generate", "interop", "nn", "ops", "optim", "testing", "tokenizer")
 
 
 def __getattr__(name: str) -> Any:

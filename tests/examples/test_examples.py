@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -241,3 +242,26 @@ def test_byte_pairs_example_notices_another_definition(tmp_path, right, wrong):
     done = broken(tmp_path, "07_byte_pairs.py", right, wrong)
     assert done.returncode == 0, done.stderr
     assert "the same 100 merges by the definition: False" in done.stdout
+
+
+# ------------------------------------------------------------------------------- 08, a Llama
+
+
+def test_llama_example():
+    text = output_of("08_llama_by_another_name.py", "--steps", "40")
+    assert re.search(r"attention +111,744 +73,728\n", text)
+    found = losses(text)
+    assert found[0] == pytest.approx(np.log(512), abs=0.2)
+    assert found[-1] < 5.5
+    for rule in ("greedy", "top-p 0.9", "greedy, what was said costs"):
+        assert f"---- {rule} ----\nThe " in text
+    assert "config.json model.safetensors tokenizer.json tokenizer_config.json" in text
+    assert text.endswith("read back: the same logits, the same ids\n")
+
+
+def test_llama_example_notices_weights_that_changed(tmp_path):
+    right = "again = read_pretrained(place)"
+    wrong = right + "; again.model.ln_f.weight.data[0] += 1"
+    done = broken(tmp_path, "08_llama_by_another_name.py", right, wrong, "--steps", "2")
+    assert done.returncode == 1
+    assert "the weights came back changed" in done.stderr

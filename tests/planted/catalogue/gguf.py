@@ -132,7 +132,8 @@ BUGS = [
         "interop/template_sandbox.py",
         was="def visit_List(self, node: nodes.List) -> _Node:\n        self.generic_visit(node)\n"
         '        return _call("weighed", node)',
-        becomes="def visit_List(self, node: nodes.List) -> _Node:\n        self.generic_visit(node)\n"
+        becomes="def visit_List(self, node: nodes.List) -> _Node:\n"
+        "        self.generic_visit(node)\n"
         "        return node",
         caught_by=CHAT
         + "test_hostile_templates_come_to_an_end[{% set n = namespace(s=1) %}{% for i in 0]",
