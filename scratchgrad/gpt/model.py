@@ -41,6 +41,7 @@ from scratchgrad.nn import (
     SinusoidalPositions,
 )
 from scratchgrad.nn import functional as F
+from scratchgrad.nn.module import Place
 from scratchgrad.nn.positions import unchanged
 from scratchgrad.nn.transformer import make_norm
 
@@ -272,7 +273,7 @@ class _NoNumbers:
     """In place of a generator, for weights that come from elsewhere: arrays that take no memory."""
 
     def standard_normal(self, shape: Any, dtype: Any = np.float32) -> NDArray[Any]:
-        return np.broadcast_to(np.zeros((), dtype), shape)
+        return Place.of(shape)
 
     def uniform(self, low: float, high: float, shape: Any) -> NDArray[Any]:
-        return np.broadcast_to(np.zeros((), np.float32), shape)
+        return Place.of(shape)

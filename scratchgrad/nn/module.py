@@ -19,7 +19,16 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
-        super().__init__(as_array(data), requires_grad)
+        super().__init__(data if isinstance(data, Place) else as_array(data), requires_grad)
+
+
+class Place(np.ndarray):
+    """The place of a weight that comes later: a shape, and one zero for all of its memory."""
+
+    @staticmethod
+    def of(shape: Any) -> Place:
+        """A place of this shape, to be filled by ``load_state_dict(state, assign=True)``."""
+        return np.broadcast_to(np.zeros((), np.float32), shape).view(Place)
 
 
 class Module:

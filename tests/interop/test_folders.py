@@ -456,6 +456,22 @@ def test_memory_is_the_model_and_a_tensor(tmp_path: Path, kind: str) -> None:
     assert peak < weights + 4 * 4 * 128 * 128 + (1 << 19)
 
 
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "own"])
+def test_a_whole_model_takes_no_more(tmp_path: Path, kind: str) -> None:
+    """Nothing is drawn for what is read, and no second model stands beside it."""
+    size = {"vocab_size": 4096, "n_layer": 4, "n_embd": 128}
+    if kind == "own":
+        save_pretrained(Pretrained(model(**size), None), tmp_path)
+    else:
+        folder(tmp_path, kind, **size)
+    read_pretrained(tmp_path)
+    tracemalloc.start()
+    found = read_pretrained(tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * found.model.config.num_parameters + 4 * 4 * 128 * 128 + (1 << 19)
+
+
 def test_a_header_of_gigabytes_in_a_folder(tmp_path: Path) -> None:
     folder(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", 4 << 30) + b"{}")
