@@ -23,9 +23,9 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "export",
         help="write a model for transformers",
-        description="Write a trained model in Hugging Face's layout of GPT-2 or Llama (with a "
-        "sliding window: Mistral), which transformers loads. A model that the layout cannot say "
-        "exactly is refused.",
+        description="Write a trained model in Hugging Face's layout of GPT-2 or Llama (with a\n"
+        "sliding window: Mistral), which transformers loads. A model that the layout\n"
+        "cannot say exactly is refused.",
         epilog=_EPILOG,
     )
     parser.set_defaults(run=run)

@@ -22,8 +22,8 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "import",
         help="read weights of Hugging Face, llama.cpp or llama2.c",
-        description="Read GPT-2, Llama or Mistral in Hugging Face's layout, a GGUF of llama.cpp or "
-        "a model of llama2.c, check it, and write it as a model folder.",
+        description="Read GPT-2, Llama or Mistral in Hugging Face's layout, a GGUF of llama.cpp\n"
+        "or a model of llama2.c, check it, and write it as a model folder.",
         epilog=_EPILOG,
     )
     parser.set_defaults(run=run)

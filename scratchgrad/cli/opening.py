@@ -49,6 +49,11 @@ def open_any(
 
         place = find_smollm2()
     if not is_run(place):
+        if checkpoint != "best":
+            raise CheckpointError(
+                f"{path} is no run folder, so it has no checkpoint {checkpoint!r}; leave "
+                f"--checkpoint out"
+            )
         return read_pretrained(place, tokenizer)
     from scratchgrad.tokenizer import load_tokenizer
     from scratchgrad.train.session import open_model

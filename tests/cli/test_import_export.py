@@ -86,6 +86,11 @@ def test_a_run_goes_out(tmp_path: Path, capsys: Any) -> None:
     [
         (("import", "nothing"), "no such model: nothing; expected a run folder"),
         (("export", "nothing", "--to", "gpt2", "--out", "x"), "no such model: nothing"),
+        (
+            ("export", "ours", "--to", "gpt2", "--out", "x", "--checkpoint", "last"),
+            "is no run folder, so it has no checkpoint 'last'",
+        ),
+        (("import", "smollm2"), "SCRATCHGRAD_SMOLLM2 is gone.gguf; expected the path"),
         (("export", "ours", "--to", "llama", "--out", "x"), "Llama cannot say what this model is"),
         (("export", "ours", "--to", "gguf", "--out", "x"), "invalid choice"),
         (("export", "ours", "--to", "gpt2", "--out", "a.txt"), "it is a file; choose another"),
@@ -97,6 +102,7 @@ def test_mistakes_are_one_line(
     tmp_path: Path, capsys: Any, monkeypatch: Any, arguments: tuple[str, ...], expected: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SCRATCHGRAD_SMOLLM2", "gone.gguf")
     (tmp_path / "a.txt").write_text("a text of some length, which is no model at all")
     save_pretrained(Pretrained(model(), None), "ours")
     code, out, err = said(capsys, *arguments)
