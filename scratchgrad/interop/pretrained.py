@@ -150,8 +150,8 @@ def _check_ids(found: Pretrained) -> None:
         )
     if found.tokenizer is not None and found.tokenizer.vocab_size > size:
         found.notes.append(
-            f"the tokenizer has {found.tokenizer.vocab_size:,} ids, the model {size:,}: a text "
-            f"with one of the others cannot be read"
+            f"{found.tokenizer.vocab_size - size:,} tokens of the tokenizer are unknown to the "
+            f"model, which refuses a text with one of them"
         )
 
 

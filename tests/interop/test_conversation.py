@@ -9,7 +9,7 @@ from scratchgrad.generate import Sampling
 from scratchgrad.interop.chat_template import encode_chat
 from scratchgrad.interop.conversation import Conversation
 from scratchgrad.interop.gguf import read_gguf
-from tests.interop.gguf_files import tiny_file
+from tests.interop.gguf_files import Typed, tiny_file
 
 GREEDY = Sampling(greedy=True)
 
@@ -118,6 +118,18 @@ def test_a_message_that_does_not_fit(pretrained):
     assert conversation.messages == []
     with pytest.raises(ConfigError, match="at least 1 token"):
         ask(conversation, "x", length=0)
+
+
+def test_a_byte_that_the_model_has_no_token_for(tmp_path):
+    """SmolLM2's vocabulary lacks 21 bytes; here one is unused."""
+    kinds = [Typed("i32", 3)] * 3 + [Typed("i32", 1)] * 257
+    kinds[3 + 4] = Typed("i32", 5)
+    settings = {"tokenizer__ggml__token_type": kinds, "llama__context_length": 512}
+    conversation = Conversation(read_gguf(tiny_file(tmp_path / "m.gguf", **settings)))
+    with pytest.raises(DataError, match=r"the message has b'\\x04', which this model was never"):
+        ask(conversation, "a\x04b")
+    assert conversation.messages == []
+    ask(conversation, "ab")
 
 
 def test_a_long_answer_is_cut_and_said_so(pretrained):
