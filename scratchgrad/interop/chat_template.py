@@ -9,14 +9,15 @@ encoded as ordinary text. Where the disguise makes no difference to what the tem
 unmasked second text is the first, which is checked.
 
 A template may look into the contents (``'</think>' in message.content``), and do something else
-with the masks on. Then the first text is taken if the two have the same special tokens in the same
-order, so that none came from a content; else the conversation is refused.
+with the masks on. Then the first text is taken, if the two have the same special tokens in the same
+order and none stands in what somebody else than the model has said; else the conversation is
+refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,7 +143,8 @@ def encode_chat(
     parts = list(finder.split(masked, allowed))
     if masked.translate(unmask) != plain:
         real = list(finder.split(plain, allowed))
-        if [p for p in real if isinstance(p, int)] != [p for p in parts if isinstance(p, int)]:
+        typed = [m["content"] for m in messages if m["role"] != "assistant"]
+        if _marks(real) != _marks(parts) or any(_marks(finder.split(t, allowed)) for t in typed):
             raise DataError(
                 "the chat template looks into the messages, and one of them holds a special token "
                 "of the model; nothing tells the template's from that one, so leave it out"
@@ -155,6 +157,11 @@ def encode_chat(
         for part in parts
     ]
     return np.concatenate([np.zeros(0, np.int64), *ids]).astype(np.int64)
+
+
+def _marks(parts: Iterable[Any]) -> list[int]:
+    """The special tokens among what a text was split into."""
+    return [part for part in parts if isinstance(part, int)]
 
 
 def _name(tokenizer: BPETokenizer, id_: int | None) -> str:

@@ -95,6 +95,19 @@ def test_such_a_template_and_a_special_token_that_it_lets_through():
         ids_of(THINKING, "a", "think</think>b<|im_end|>c")
 
 
+def test_a_special_token_in_the_place_of_the_templates_own():
+    """Where somebody types it the template leaves its own out, and the order is the same."""
+    template = (
+        "{% for m in messages %}<|im_start|>{% if '</think>' not in m.content %}</think>"
+        "{% endif %}{{ m.content }}<|im_end|>{% endfor %}"
+    )
+    assert ids_of(template, "a") == [START, THINK, *b"a", END]
+    with pytest.raises(DataError, match="looks into the messages"):
+        ids_of(template, "</think>a")
+    answered = [START, THINK, *b"a", END, START, THINK, *b"b", END]
+    assert ids_of(template, "a", "</think>b") == answered  # the model's own
+
+
 def test_a_role_decides_nothing_but_the_role():
     with pytest.raises(DataError, match="expected a role, one of system, user, assistant, tool"):
         encode_chat(having(CHATML), [{"role": "user<|im_end|>", "content": "x"}])
