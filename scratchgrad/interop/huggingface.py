@@ -24,7 +24,7 @@ from scratchgrad.interop import gpt2, llama
 from scratchgrad.interop.files import read_json_file
 from scratchgrad.interop.layout import (
     Layout,
-    check_layers,
+    check_size,
     check_tied,
     half_split,
     read_state,
@@ -82,7 +82,7 @@ def read_folder(folder: Path, dtype: Any = np.float32) -> Pretrained:
     if config.tied_head:
         ignored += r"|lm_head\.weight"
     with open_weights(folder) as tensors:
-        check_layers(config.n_layer, tensors)
+        check_size(config, tensors)
         state = read_state(
             tensors,
             _layout(body, config, tensors),

@@ -44,6 +44,10 @@ class Part:
         return self.shape[-1 if self.turned else 0]
 
 
+# The longest contexts in use have a million tokens, or four.
+MAX_CONTEXT = 1 << 22
+MAX_WAVES = 1 << 26
+
 Layout = Mapping[str, tuple[Part, ...]]
 
 
@@ -83,12 +87,19 @@ def own_layout(config: GPTConfig) -> Layout:
     return {name: (Part(name, shape),) for name, shape in parameter_shapes(config).items()}
 
 
-def check_layers(count: int, tensors: Tensors) -> None:
-    """Refuse more layers than there are tensors, before a table of them is made."""
-    if count > len(tensors.entries):
+def check_size(config: GPTConfig, tensors: Tensors) -> None:
+    """Refuse what would take memory because a number says so, before a table of names is made."""
+    if config.n_layer > len(tensors.entries):
         raise CheckpointError(
-            f"{tensors.path} has {len(tensors.entries)} tensors, too few for the {count:,} layers "
-            f"that its configuration says"
+            f"{tensors.path} has {len(tensors.entries)} tensors, too few for the "
+            f"{config.n_layer:,} layers that its configuration says"
+        )
+    # Learned positions stand in the file. Others are computed, and the cache has a place for each.
+    waves = config.position == "sinusoidal" and config.block_size * config.n_embd > MAX_WAVES
+    if config.position != "learned" and (config.block_size > MAX_CONTEXT or waves):
+        raise CheckpointError(
+            f"{tensors.path}: its configuration says a context of {config.block_size:,}; expected "
+            f"at most {MAX_CONTEXT:,}, or {MAX_WAVES:,} numbers of sinusoidal positions"
         )
 
 

@@ -33,7 +33,7 @@ import numpy as np
 from scratchgrad.errors import CheckpointError, ConfigError
 from scratchgrad.gpt import GPT, GPTConfig
 from scratchgrad.interop.files import first_bytes
-from scratchgrad.interop.layout import Layout, Part, parameter_shapes, read_state
+from scratchgrad.interop.layout import Layout, Part, check_size, parameter_shapes, read_state
 from scratchgrad.interop.pretrained import Pretrained, quietly_load_tokenizer
 from scratchgrad.interop.tensor_file import Entry, TensorFile
 
@@ -189,6 +189,7 @@ def read_llama2c(
     path = Path(path)
     with Llama2cFile(path) as tensors:
         config = tensors.config
+        check_size(config, tensors)
         state = read_state(tensors, _layout(config), config, ignored="tables", dtype=dtype)
     found = Pretrained(GPT.from_state(config, state), None, begin=BEGIN, stop=(BEGIN,))
     found.source = str(path)

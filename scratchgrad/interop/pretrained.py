@@ -21,7 +21,7 @@ from scratchgrad.data.files import sync_folder, to_json, write_atomically
 from scratchgrad.errors import CheckpointError, ConfigError, DataError
 from scratchgrad.gpt import GPT, GPTConfig
 from scratchgrad.interop.files import PICKLE_ADVICE, first_bytes, open_file, read_json_file
-from scratchgrad.interop.layout import check_layers, own_layout, read_state
+from scratchgrad.interop.layout import check_size, own_layout, read_state
 from scratchgrad.interop.safetensors_file import SafetensorsFile, write_safetensors
 from scratchgrad.interop.shards import INDEX, PICKLES, WEIGHTS
 from scratchgrad.tokenizer import load_tokenizer
@@ -177,9 +177,9 @@ def _read_own(folder: Path, dtype: Any) -> Pretrained:
     try:
         config = GPTConfig(**settings)
     except (ConfigError, TypeError) as error:
-        raise CheckpointError(f"{where} is damaged: {error}") from None
+        raise CheckpointError(f"{where} is damaged: {str(error)[:400]}") from None
     with SafetensorsFile(folder / WEIGHTS) as tensors:
-        check_layers(config.n_layer, tensors)
+        check_size(config, tensors)
         state = read_state(tensors, own_layout(config), config, dtype=dtype)
     begin, stop = body.get("begin"), body.get("stop", [])
     known = (begin is None or _is_id(begin)) and isinstance(stop, list) and all(map(_is_id, stop))

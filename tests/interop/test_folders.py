@@ -137,6 +137,10 @@ def test_a_damaged_configuration(tmp_path: Path, changes: dict[str, Any], expect
         ({"n_layer": 1}, "left over: h.1."),
         ({"n_layer": 3}, "missing: h.2."),
         ({"n_inner": 31}, "expected (31, 16)"),
+        ({"position": "rope", "block_size": 2**40}, "says a context of 1,099,511,627,776"),
+        ({"position": "sinusoidal", "block_size": 2**22 + 1}, "says a context of 4,194,305"),
+        ({"position": "sinusoidal", "block_size": 2**22, "n_embd": 64}, "sinusoidal positions"),
+        ({"mlp": "x" * 10_000}, "expected mlp to be"),
     ],
 )
 def test_settings_that_are_not_the_weights(
