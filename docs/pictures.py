@@ -113,7 +113,7 @@ def graph():
     note = "value (black) and gradient (orange) of each; on an edge, the local slope"
     axes.text(8.22, -0.1, note, ha="right", color=MUTED, fontsize=10)
     axes.text(8.22, -0.5, "a gets from both its uses: 24 + (−8) = 16", ha="right", color=MUTED)
-    save(figure, "graph.png")
+    save(figure, "graph.png", colours=48)
 
 
 # -------------------------------------------------------------------------------- activations
@@ -150,7 +150,7 @@ def gelu():
         color=INK,
         arrowprops={"arrowstyle": "-", "color": MUTED},
     )
-    save(figure, "gelu.png")
+    save(figure, "gelu.png", colours=32)
 
 
 # ---------------------------------------------------------------------------------- attention
@@ -221,7 +221,7 @@ def schedule():
     axes.set_yticks([0, 1e-4, 5e-4, 1e-3], ["0", "0.0001", "0.0005", "0.001"])
     axes.set_xlabel("step", color=MUTED)
     axes.set_ylabel("learning rate", color=MUTED)
-    save(figure, "schedule.png")
+    save(figure, "schedule.png", colours=32)
 
 
 if __name__ == "__main__":
