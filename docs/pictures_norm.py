@@ -1,6 +1,6 @@
 """Measures and draws the pictures of norm_position.md into docs/images; see pictures.py.
 
-Run it:  python docs/pictures_norm.py        (a minute; the trainings take most of it)
+Run it:  python docs/pictures_norm.py        (half a minute to two)
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """Short trainings that the pages quote: what is chosen differs, and nothing else.
 
 Run it:  python docs/small_runs.py heads      (the table of heads.md)
-         python docs/small_runs.py warm_up    (that of norm_position.md; two minutes each)
+         python docs/small_runs.py warm_up    (that of norm_position.md; two to four minutes each)
 
 The text is the Python language reference that comes with CPython, its last tenth held out. Batches
 are a function of seed and step, so every model of one seed sees the same tokens.

@@ -104,6 +104,17 @@ def test_the_pictures_of_sampling_can_be_drawn(monkeypatch, tmp_path):
     assert all(0 < size < 30 * 1024 for size in sizes.values()), sizes
 
 
+def test_the_pictures_of_heads_and_rope_can_be_drawn(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(DOCS))
+    pictures = importlib.import_module("pictures")
+    monkeypatch.setattr(pictures, "FOLDER", tmp_path)
+    for draw in importlib.import_module("pictures_gpt").PICTURES:
+        draw()
+    sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    assert set(sizes) == {"heads.png", "window.png", "rope_turns.png", "rope_distance.png"}
+    assert all(0 < size < 60 * 1024 for size in sizes.values()), sizes
+
+
 def test_pictures_are_used_and_small():
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     pictures = list((DOCS / "images").glob("*"))
