@@ -196,6 +196,11 @@ def test_dropout_in_attention_and_mlp_acts_only_in_training(rng: np.random.Gener
         (lambda: nn.CausalSelfAttention(5, 2), "n_embd=5, n_head=2"),
         (lambda: nn.CausalSelfAttention(4, 0), "n_head=0"),
         (lambda: nn.Block(4, 2, norm_position="middle"), "'pre' or 'post', received 'middle'"),
+        (lambda: nn.CausalSelfAttention(8, 4, n_kv_head=3), "n_head=4, n_kv_head=3"),
+        (lambda: nn.CausalSelfAttention(8, 4, n_kv_head=0), "n_head=4, n_kv_head=0"),
+        (lambda: nn.Rope(3), "an even head size, .* received 3"),
+        (lambda: nn.MLP(4, kind="tanh"), "MLP: expected kind 'gelu' or .* received 'tanh'"),
+        (lambda: nn.Block(4, 2, norm="batch"), "norm: expected kind 'layernorm' or 'rmsnorm'"),
     ],
 )
 def test_sizes_that_make_no_layer(make: Callable[[], Any], match: str) -> None:

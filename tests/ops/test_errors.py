@@ -126,6 +126,18 @@ SHAPES: dict[str, tuple[Callable[[], Any], str]] = {
     "layer_norm bias": (lambda: F.layer_norm(X, None, np.ones(2)), "layer_norm: expected a bias"),
     "layer_norm none": (lambda: F.layer_norm(EMPTY), "layer_norm: expected at least one element"),
     "rms_norm": (lambda: F.rms_norm(sg.tensor(1.0)), "rms_norm: expected at least one element"),
+    "rope angles": (
+        lambda: F.rope(np.ones((1, 2, 4)), cos=np.ones((3, 2)), sin=np.ones((3, 2)), n_head=1),
+        r"rope: expected x \(B, T, W\) and cos, sin \(T, D / 2\), received \(1, 2, 4\), \(3, 2\)",
+    ),
+    "rope sin": (
+        lambda: F.rope(np.ones((1, 2, 4)), cos=np.ones((2, 2)), sin=np.ones((2, 1)), n_head=1),
+        r"rope: expected x .* received \(1, 2, 4\), \(2, 2\) and \(2, 1\)",
+    ),
+    "rope heads": (
+        lambda: F.rope(np.ones((1, 2, 4)), cos=np.ones((2, 2)), sin=np.ones((2, 2)), n_head=2),
+        r"rope: expected x .* W at least n_head D = 2 x 4, received \(1, 2, 4\)",
+    ),
     "cross_entropy": (lambda: F.cross_entropy(X, [0]), r"cross_entropy: expected logits .*\(1,\)"),
     "attention 3 axes": (
         lambda: F.scaled_dot_product_attention(X[None], X[None], X[None]),
@@ -154,6 +166,10 @@ CONFIGS: dict[str, tuple[Callable[[], Any], str]] = {
     "dropout nan": (lambda: F.dropout(X, float("nan")), "dropout: expected a probability"),
     "reduction": (lambda: F.cross_entropy(X, [0, 0], reduction="avg"), "expected reduction 'mean'"),
     "smoothing": (lambda: F.cross_entropy(X, [0, 0], label_smoothing=2), "label_smoothing"),
+    "window": (
+        lambda: F.causal_self_attention(np.ones((1, 2, 3)), 1, window=0),
+        "causal_self_attention: expected a window of at least 1 position, received 0",
+    ),
     "attention": (
         lambda: F.scaled_dot_product_attention(*[np.ones((1, 1, 1, 1))] * 3, dropout_p=-0.1),
         "dropout_p",
