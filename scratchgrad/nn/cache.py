@@ -24,7 +24,7 @@ class KVCache:
     n_head : int
         Heads of keys, and of values.
     room : int
-        The most positions, all of whose memory is taken at once.
+        The most positions. Memory is taken for those that come, and half as many again.
     head_size : int
 
     Attributes
@@ -36,16 +36,18 @@ class KVCache:
     def __init__(
         self, batch: int, n_head: int, room: int, head_size: int, dtype: Any = np.float32
     ) -> None:
-        shape = batch, n_head, room, head_size
-        self.keys, self.values = np.empty(shape, dtype), np.empty(shape, dtype)  # (B, Hk, room, D)
-        self.length = 0
+        self.room, self.length = room, 0
+        shape = batch, n_head, 0, head_size
+        # (B, Hk, S, D), where S is what there is memory for
+        self.keys, self.values = np.empty(shape, dtype), np.empty(shape, dtype)
 
     def repeat(self, batch: int) -> KVCache:
         """The one text that it holds, as many times: what follows may then differ."""
-        one, hk, room, d = self.keys.shape
+        one, hk, _, d = self.keys.shape
         if one != 1:
             raise ShapeError(f"KVCache.repeat: expected the cache of one text, received {one}")
-        copy, n = KVCache(batch, hk, room, d, dtype=self.keys.dtype), self.length
+        copy, n = KVCache(batch, hk, self.room, d, dtype=self.keys.dtype), self.length
+        copy._hold(n)
         copy.keys[:, :, :n] = self.keys[:, :, :n]  # (1, Hk, n, D) -> (B, Hk, n, D)
         copy.values[:, :, :n] = self.values[:, :, :n]
         copy.length = n
@@ -78,7 +80,7 @@ class KVCache:
         """
         if qkv.requires_grad:
             raise GraphError("KVCache: has no gradient; generate within sg.no_grad()")
-        (batch, hk, room, d), (b, t, width) = self.keys.shape, qkv.shape
+        (batch, hk, _, d), (b, t, width) = self.keys.shape, qkv.shape
         if (b, width) != (batch, (n_head + 2 * hk) * d):
             raise ShapeError(
                 f"KVCache: expected qkv ({batch}, T, {(n_head + 2 * hk) * d}), received {qkv.shape}"
@@ -86,8 +88,9 @@ class KVCache:
         if qkv.dtype != self.keys.dtype:
             raise DtypeError(f"KVCache: expected qkv of {self.keys.dtype}, received {qkv.dtype}")
         start, stop = self.length, self.length + t
-        if stop > room:
-            raise ShapeError(f"KVCache: expected at most {room} positions, received {stop}")
+        if stop > self.room:
+            raise ShapeError(f"KVCache: expected at most {self.room} positions, received {stop}")
+        self._hold(stop)
         heads = qkv.data.reshape(b, t, n_head + 2 * hk, d).swapaxes(1, 2)  # (B, all heads, T, D)
         self.keys[:, :, start:stop] = heads[:, n_head : n_head + hk]
         self.values[:, :, start:stop] = heads[:, n_head + hk :]
@@ -96,3 +99,13 @@ class KVCache:
             return tensor(qkv_attention(qkv.data, n_head, hk, d**-0.5, None, window or 0)[0])
         args = qkv.data, self.keys, self.values, stop, n_head, d**-0.5, window or 0
         return tensor(attend_to_cache(*args))
+
+    def _hold(self, positions: int) -> None:
+        """Have memory for so many, and for half as many again: growing by ones would copy all."""
+        if positions > self.keys.shape[2]:
+            batch, hk, _, d = self.keys.shape
+            shape = batch, hk, min(self.room, positions + max(positions // 2, 32)), d
+            for name in ("keys", "values"):
+                former, grown = getattr(self, name), np.empty(shape, self.keys.dtype)
+                grown[:, :, : self.length] = former[:, :, : self.length]
+                setattr(self, name, grown)

@@ -81,3 +81,24 @@ def test_positions_beyond_the_context_are_refused():
         model.next_logits(np.zeros((1, 3), int), cache)
         with pytest.raises(ShapeError, match=r"at most 4 positions .* received 2 after the 3"):
             model.next_logits(np.zeros((1, 2), int), cache)
+
+
+def test_memory_is_taken_for_what_comes(rng):
+    cache = nn.KVCache(2, 1, 10_000, 3, dtype=np.float64)
+    assert cache.keys.nbytes == cache.values.nbytes == 0
+    qkv = rng.standard_normal((2, 700, 9))
+    moved = 0
+    for t in range(700):
+        before = cache.keys
+        cache.attend(sg.tensor(qkv[:, t : t + 1]), 1)
+        assert t < cache.keys.shape[2] <= 1.5 * (t + 1) + 32
+        moved += cache.keys is not before
+    assert moved < 10  # not at each token
+    np.testing.assert_array_equal(cache.keys[:, 0, :700], qkv[:, :, 3:6])
+    np.testing.assert_array_equal(cache.values[:, 0, :700], qkv[:, :, 6:])
+
+
+def test_there_is_never_more_memory_than_room(rng):
+    cache = nn.KVCache(1, 2, 40, 3, dtype=np.float64)
+    cache.attend(sg.tensor(rng.standard_normal((1, 39, 18))), 2)
+    assert cache.keys.shape == (1, 2, 40, 3)

@@ -138,6 +138,8 @@ def test_memory_is_what_is_held(values: Values) -> None:
     held = [a for a in state.values() if isinstance(a, np.ndarray) and a.dtype == np.float32]
     assert memory["optimizer"] == sum(a.nbytes for a in held)
     cache = model.new_cache(batch=4)
+    with sg.no_grad():
+        model.eval().next_logits(ids, cache)
     assert memory["kv_cache"] == sum(layer.keys.nbytes + layer.values.nbytes for layer in cache)
     doubled = config.memory(batch_size=4, itemsize=8)
     assert doubled == {part: 2 * n for part, n in memory.items()}
