@@ -22,7 +22,8 @@ A function of Tensors, or forward and vjp(dy, *inputs) of arrays. A module is a 
 that is called without arguments, or a layer made in the file; every parameter is checked.
 An input is a shape, 2x8, or, for ids below 50, 50:2x8; a single number is written 0d.
 
-columns: worst, the largest relative error to five-point differences in float64; Taylor, the power
+columns: worst, the largest relative error to five-point differences in float64, beyond the rounding
+of those; Taylor, the power
 of h with which |f(x+hd) - f(x) - h g.d| falls, 2 or more if g is right ("linear": none is left).
 exit codes: 0 all proved, 1 a gradient is wrong, 2 a mistake in what was asked."""
 

@@ -121,7 +121,7 @@ def generate(
     DtypeError, IdRangeError
         Its ids are not whole numbers, or not in the vocabulary.
     """
-    prompt = np.asarray(ids)
+    prompt = _array(ids)
     if prompt.ndim != 1:
         raise ShapeError(f"generate: expected a prompt of ids (T,); got shape {prompt.shape}")
     rows = generate_rows(
@@ -170,11 +170,13 @@ def generate_rows(
     ------
     array of int64, shape (B,)
     """
-    prompts = _checked(model, ids, max_new_tokens)
+    prompts = _checked(model, _array(ids), max_new_tokens)
     if len(rngs) != len(prompts):
         raise ConfigError(
             f"generate: expected a generator for each of {len(prompts)} rows; got {len(rngs)}"
         )
+    if not isinstance(stop_tokens, Collection):
+        raise ConfigError(f"stop_tokens: expected a collection of ids; got {stop_tokens!r}")
     stops = checked_ids("stop_tokens", list(stop_tokens), model.config.vocab_size)
     say = _warn if on_slide is None else on_slide
     return _rows(model, prompts, max_new_tokens, list(rngs), sampling, stops, say)
@@ -205,7 +207,7 @@ def complete(
     -------
     array of int64, shape (T + max_new_tokens,) or (B, T + max_new_tokens)
     """
-    given = np.asarray(ids)
+    given = _array(ids)
     prompts = _checked(model, given[None] if given.ndim == 1 else given, max_new_tokens)
     whole("generate", "seed", seed)
     if np.ndim(seed) or seed < 0:
@@ -220,6 +222,15 @@ def complete(
     new += new[-1:] * (max_new_tokens - len(new))
     text = np.concatenate([prompts, *(tokens[:, None] for tokens in new)], axis=1)
     return text.reshape(*given.shape[:-1], -1)
+
+
+def _array(ids: ArrayLike) -> NDArray[Any]:
+    try:
+        return np.asarray(ids)
+    except ValueError:
+        raise ShapeError(
+            "generate: expected prompts of one length, a row of ids for each; got rows of several"
+        ) from None
 
 
 def _checked(model: LanguageModel, ids: ArrayLike, max_new_tokens: int) -> Ids:

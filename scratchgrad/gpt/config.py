@@ -6,9 +6,12 @@ One class for GPT-2, Llama and what lies between, for they differ in a handful o
 from __future__ import annotations
 
 import difflib
+import operator
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
+
+import numpy as np
 
 from scratchgrad.errors import ConfigError
 from scratchgrad.gpt import cost
@@ -94,10 +97,10 @@ class GPTConfig:
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_embd"):
-            self._require(name, _whole(getattr(self, name)), "a whole number of at least 1")
+            self._take_whole(name)
         for name in ("n_inner", "n_kv_head", "sliding_window"):
-            value = getattr(self, name)
-            self._require(name, value is None or _whole(value), "a whole number of at least 1")
+            if getattr(self, name) is not None:
+                self._take_whole(name)
         for name in ("bias", "rope_interleaved", "qk_norm", "tied_head"):
             self._require(name, isinstance(getattr(self, name), bool), "True or False")
         for name in ("dropout", "embd_dropout", "attn_dropout", "resid_dropout"):
@@ -127,6 +130,16 @@ class GPTConfig:
                 f"received n_embd / n_head = {self.head_size}; take another n_head or n_embd"
             )
 
+    def _take_whole(self, name: str) -> None:
+        """Keep a size as an int. NumPy's are welcome: a vocabulary is often ids.max() + 1."""
+        value = getattr(self, name)
+        try:
+            size = 0 if isinstance(value, bool | np.bool_) else operator.index(value)
+        except TypeError:
+            size = 0
+        self._require(name, size >= 1, "a whole number of at least 1")
+        object.__setattr__(self, name, size)
+
     def _require(self, name: str, holds: bool, expected: str) -> None:
         if not holds:
             raise ConfigError(
@@ -145,11 +158,16 @@ class GPTConfig:
         >>> GPTConfig.preset("stories15M", block_size=128).n_embd
         288
         """
-        if name not in PRESETS:
-            close = difflib.get_close_matches(name, PRESETS, 1)
+        if not isinstance(name, str) or name not in PRESETS:
+            close = difflib.get_close_matches(str(name), PRESETS, 1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise ConfigError(
                 f"GPTConfig.preset: expected one of {', '.join(PRESETS)}, received {name!r}{hint}"
+            )
+        known = [field.name for field in fields(cls)]
+        if unknown := sorted(changes.keys() - set(known)):
+            raise ConfigError(
+                f"GPTConfig.preset: expected changes of {', '.join(known)}, received {unknown[0]!r}"
             )
         return cls(**{**PRESETS[name], **changes})
 
@@ -195,19 +213,35 @@ class GPTConfig:
             Of the text; the mean over its positions is returned.
         training : bool
             With the backward pass: three times as many.
+
+        Raises
+        ------
+        ConfigError
+            If the length is not from 1 to block_size.
         """
+        if length is not None and not 1 <= length <= self.block_size:
+            raise ConfigError(
+                f"GPTConfig.flops_per_token: expected a length from 1 to block_size = "
+                f"{self.block_size}, received {length!r}"
+            )
         return cost.flops_per_token(self, length, training)
 
     def memory(self, batch_size: int = 1, itemsize: int = 4) -> dict[str, int]:
-        """Bytes by part: weights, gradients, AdamW's moments, activations of a step, KV cache."""
+        """Bytes by part: weights, gradients, AdamW's moments, activations of a step, KV cache.
+
+        Raises
+        ------
+        ConfigError
+            If batch_size is not 1 or more.
+        """
+        if batch_size < 1:
+            raise ConfigError(
+                f"GPTConfig.memory: expected a batch_size of at least 1, received {batch_size!r}"
+            )
         return cost.memory(self, batch_size, itemsize)
 
 
 _CHANCE = "a probability from 0 up to, not including, 1"
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _real(value: Any) -> bool:

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scratchgrad.errors import ShapeError
+from scratchgrad.errors import ConfigError, ShapeError
 from scratchgrad.generate import Sampling, complete
 from scratchgrad.gpt.config import GPTConfig
 from scratchgrad.nn import (
@@ -171,7 +171,7 @@ class GPT(Module):
     def next_logits(self, ids: Any, cache: list[KVCache]) -> Any:
         """Logits for the token after the last one, where the cache has seen all before ``ids``.
 
-        To be called in evaluation mode and within ``no_grad()``.
+        To be called in evaluation mode, for nothing is dropped here, and within ``no_grad()``.
 
         Parameters
         ----------
@@ -182,7 +182,16 @@ class GPT(Module):
         Returns
         -------
         (B, V)
+
+        Raises
+        ------
+        ShapeError
+            If there are more positions than ``block_size``.
+        ConfigError
+            In training mode, if anything would be dropped.
         """
+        if self.training and any(m.p > 0 for m in self.modules() if isinstance(m, Dropout)):
+            raise ConfigError("GPT.next_logits: expected evaluation mode; call model.eval() first")
         t, start = self._check(ids), cache[0].length
         if start + t > self.config.block_size:
             raise ShapeError(

@@ -342,3 +342,11 @@ def test_a_length_takes_no_memory_before_the_text_does(model):
 def test_no_token_at_all_gives_the_prompt_back(model):
     assert complete(model, [1, 2], 0).tolist() == [1, 2]
     assert complete(model, [[1, 2], [3, 4]], 0).tolist() == [[1, 2], [3, 4]]
+
+
+def test_prompts_of_several_lengths_and_a_bare_stop_token_are_refused():
+    model = sg.GPT(sg.GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=1, n_embd=4))
+    with pytest.raises(ShapeError, match="prompts of one length"):
+        model.generate([[1, 2], [3]], 2)
+    with pytest.raises(ConfigError, match="stop_tokens: expected a collection of ids; got 2"):
+        model.generate([1], 3, stop_tokens=2)

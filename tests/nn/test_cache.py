@@ -5,7 +5,7 @@ import pytest
 
 import scratchgrad as sg
 from scratchgrad import nn
-from scratchgrad.errors import DtypeError, GraphError, ShapeError
+from scratchgrad.errors import ConfigError, DtypeError, GraphError, ShapeError
 from scratchgrad.nn import functional as F
 
 
@@ -102,3 +102,16 @@ def test_there_is_never_more_memory_than_room(rng):
     cache = nn.KVCache(1, 2, 40, 3, dtype=np.float64)
     cache.attend(sg.tensor(rng.standard_normal((1, 39, 18))), 2)
     assert cache.keys.shape == (1, 2, 40, 3)
+
+
+def test_next_logits_in_training_mode_is_refused_where_it_would_drop_half():
+    sizes = {"vocab_size": 5, "block_size": 4, "n_layer": 1, "n_head": 1, "n_embd": 4}
+    ids = np.zeros((1, 3), int)
+    with sg.no_grad():
+        for dropout in ({"dropout": 0.1}, {"embd_dropout": 0.1}):
+            model = sg.GPT(sg.GPTConfig(**sizes, **dropout))
+            with pytest.raises(ConfigError, match="evaluation mode"):
+                model.next_logits(ids, model.new_cache())
+            model.eval().next_logits(ids, model.new_cache())
+        model = sg.GPT(sg.GPTConfig(**sizes))
+        model.next_logits(ids, model.new_cache())

@@ -175,6 +175,28 @@ def test_what_is_refused(changes: dict[str, Any], message: str) -> None:
         sg.GPTConfig(**{**SMALLEST, **changes})
 
 
+def test_sizes_may_be_numpys() -> None:
+    config = sg.GPTConfig(**{**SMALLEST, "vocab_size": np.int64(9)}, n_inner=np.int32(3))
+    assert config == sg.GPTConfig(**SMALLEST, n_inner=3)
+    assert type(config.vocab_size) is type(config.inner) is int
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda c: c.flops_per_token(0), "a length from 1 to block_size = 4, received 0"),
+        (lambda c: c.flops_per_token(5), "a length from 1 to block_size = 4, received 5"),
+        (lambda c: c.memory(0), "a batch_size of at least 1, received 0"),
+        (lambda c: c.preset(None), "expected one of gpt2, .* received None"),
+        (lambda c: c.preset(["gpt2"]), "expected one of gpt2, "),
+        (lambda c: c.preset("gpt2", heads=3), "expected changes of vocab_size, .* 'heads'"),
+    ],
+)
+def test_what_is_asked_of_it_is_checked(ask: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ask(sg.GPTConfig(**SMALLEST))
+
+
 def test_dropouts_follow_one_another() -> None:
     config = sg.GPTConfig(**SMALLEST, dropout=0.2, attn_dropout=0.0)
     assert [config.dropout_of(part) for part in ("embd", "attn", "resid")] == [0.2, 0.0, 0.2]
