@@ -31,6 +31,7 @@ from scratchgrad.interop.settings import HARMLESS, Settings
 ARCHITECTURES = ("GPT2LMHeadModel", "GPT2Model")
 IGNORED = r"(transformer\.)?h\.\d+\.attn\.(bias|masked_bias)"
 PREFIX = "transformer."
+END = 50256  # of a text, where config.json does not say which
 
 # The same function under its names: gelu_new and gelu_pytorch_tanh are GELU by a tanh.
 _ACTIVATIONS = {
@@ -44,6 +45,8 @@ _ACTIVATIONS = {
 
 def read_config(body: Mapping[str, Any], where: str) -> GPTConfig:
     """Return the configuration that a config.json describes.
+
+    What it leaves out is as transformers' GPT2Config has it.
 
     Raises
     ------
@@ -62,16 +65,16 @@ def read_config(body: Mapping[str, Any], where: str) -> GPTConfig:
     settings.only("scale_attn_by_inverse_layer_idx", (False,), scores)
     settings.only("add_cross_attention", (False, None), "there is no cross-attention")
     settings.take("reorder_and_upcast_attn")  # which is about float16
-    n_embd, n_head = settings.whole("n_embd"), settings.whole("n_head")
+    n_embd, n_head = settings.whole("n_embd", 768), settings.whole("n_head", 12)
     if n_embd % n_head:
         raise settings.fault(f"expected n_embd to be a multiple of n_head ({n_head}); got", n_embd)
     config = GPTConfig(
-        vocab_size=settings.whole("vocab_size"),
-        block_size=settings.whole("n_positions"),
-        n_layer=settings.whole("n_layer"),
+        vocab_size=settings.whole("vocab_size", 50257),
+        block_size=settings.whole("n_positions", 1024),
+        n_layer=settings.whole("n_layer", 12),
         n_head=n_head,
         n_embd=n_embd,
-        n_inner=settings.optional_whole("n_inner"),
+        n_inner=settings.optional_whole("n_inner", None),
         mlp=_ACTIVATIONS[activation],
         norm_eps=settings.number("layer_norm_epsilon", 1e-5),
         tied_head=settings.flag("tie_word_embeddings", True),

@@ -119,7 +119,7 @@ def _prefix(tensors: Tensors, prefix: str) -> str:
 
 def _stop(folder: Path, body: Mapping[str, Any]) -> tuple[int, ...]:
     """The ids that end a text: one, several, or none. generation_config.json goes first."""
-    ends = body.get("eos_token_id")
+    ends = body.get("eos_token_id", gpt2.END if body["model_type"] == "gpt2" else llama.END)
     if (folder / GENERATION).exists():
         ends = read_json_file(folder / GENERATION).get("eos_token_id", ends)
     several = ends if isinstance(ends, list) else [] if ends is None else [ends]

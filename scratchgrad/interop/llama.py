@@ -38,6 +38,7 @@ ARCHITECTURES = {
 # The frequencies of RoPE, which follow from the configuration.
 IGNORED = r"(model\.)?layers\.\d+\.self_attn\.rotary_emb\.inv_freq"
 PREFIX = "model."
+END = 2  # of a text, where config.json does not say which
 
 _BLOCK = {
     "ln_1": ("input_layernorm",),
@@ -52,6 +53,9 @@ _BLOCK = {
 def read_config(body: Mapping[str, Any], where: str) -> tuple[GPTConfig, list[str]]:
     """Return the configuration that a config.json describes, and what a user should know.
 
+    What it leaves out is as transformers' LlamaConfig or MistralConfig has it: a Mistral of which
+    nothing is said has a window, and fewer keys than queries.
+
     Raises
     ------
     CheckpointError
@@ -60,12 +64,18 @@ def read_config(body: Mapping[str, Any], where: str) -> tuple[GPTConfig, list[st
     settings = Settings(body, where)
     mistral = settings.take("model_type") == "mistral"
     settings.only("hidden_act", ("silu", "swish"), "the MLP is SwiGLU, whose gate is SiLU")
-    n_embd, n_head = settings.whole("hidden_size"), settings.whole("num_attention_heads")
+    n_embd = settings.whole("hidden_size", 4096)
+    n_head = settings.whole("num_attention_heads", 32)
     if n_embd % n_head:
         raise settings.fault(
             f"expected hidden_size to be a multiple of num_attention_heads ({n_head}); got", n_embd
         )
-    n_kv_head = settings.whole("num_key_value_heads", 8 if mistral else n_head)
+    if mistral:
+        n_kv_head = settings.whole("num_key_value_heads", 8)
+        window = settings.optional_whole("sliding_window", 4096)
+    else:
+        n_kv_head = settings.optional_whole("num_key_value_heads", None) or n_head
+        window = None
     if n_head % n_kv_head:
         raise settings.fault(
             f"expected num_key_value_heads to divide num_attention_heads ({n_head}); got", n_kv_head
@@ -75,19 +85,18 @@ def read_config(body: Mapping[str, Any], where: str) -> tuple[GPTConfig, list[st
         raise settings.fault("RoPE turns pairs: expected an even head size; got", size)
     settings.only("head_dim", (size, None), "a head has hidden_size / num_attention_heads numbers")
     settings.only("rope_interleaved", (False, None), "RoPE turns the numbers i and i + D / 2")
-    window = settings.optional_whole("sliding_window") if mistral else None
     attention_bias = settings.flag("attention_bias", False)
     mlp_bias = settings.flag("mlp_bias", False)
     if mistral and (attention_bias or mlp_bias):
         raise settings.fault("Mistral has no biases: expected attention_bias and mlp_bias false")
     config = GPTConfig(
-        vocab_size=settings.whole("vocab_size"),
-        block_size=settings.whole("max_position_embeddings"),
-        n_layer=settings.whole("num_hidden_layers"),
+        vocab_size=settings.whole("vocab_size", 32000),
+        block_size=settings.whole("max_position_embeddings", 131072 if mistral else 2048),
+        n_layer=settings.whole("num_hidden_layers", 32),
         n_head=n_head,
         n_embd=n_embd,
         n_kv_head=n_kv_head,
-        n_inner=settings.whole("intermediate_size"),
+        n_inner=settings.whole("intermediate_size", 14336 if mistral else 11008),
         bias=attention_bias or mlp_bias,
         norm="rmsnorm",
         norm_eps=settings.number("rms_norm_eps", 1e-6),

@@ -37,9 +37,11 @@ HARMLESS = frozenset(
 class Settings:
     """A JSON object whose names are taken one by one; `finish` refuses what is left.
 
+    A name that is not there has its default; null is a value like any other.
+
     >>> settings = Settings({"width": 3, "twist": 0.5}, "config.json")
-    >>> settings.whole("width")
-    3
+    >>> settings.whole("width", 8), settings.whole("height", 8)
+    (3, 8)
     >>> settings.finish(HARMLESS)
     Traceback (most recent call last):
     ...
@@ -57,40 +59,35 @@ the model computes (twist: 0.5); take it out if it does not
         self._taken.add(name)
         return self.body.get(name, default)
 
-    def whole(self, name: str, default: int | None = None) -> int:
-        """A whole number of at least 1; one that must be there, if there is no default."""
-        value = self.take(name)
-        value = default if value is None else value
-        if value is None:
-            raise self.fault(f"{name} is missing; expected a whole number")
+    def whole(self, name: str, default: int) -> int:
+        """A whole number of at least 1."""
+        value = self.take(name, default)
         if type(value) is not int or not 1 <= value < 2**31:
             raise self.fault(f"expected {name} to be a whole number of at least 1; got", value)
         return value
 
-    def optional_whole(self, name: str) -> int | None:
+    def optional_whole(self, name: str, default: int | None) -> int | None:
         """The same, or None."""
-        return None if self.take(name) is None else self.whole(name)
+        value = self.take(name, default)
+        return None if value is None else self.whole(name, value)
 
     def number(self, name: str, default: float) -> float:
         """A number above 0."""
-        value = self.take(name)
-        value = default if value is None else value
+        value = self.take(name, default)
         if type(value) not in (int, float) or not 0 < value < 1e30:
             raise self.fault(f"expected {name} to be a number above 0; got", value)
         return float(value)
 
     def chance(self, name: str, default: float) -> float:
         """A probability of dropout."""
-        value = self.take(name)
-        value = default if value is None else value
+        value = self.take(name, default)
         if type(value) not in (int, float) or not 0 <= value < 1:
             raise self.fault(f"expected {name} to be from 0 up to, not including, 1; got", value)
         return float(value)
 
     def flag(self, name: str, default: bool) -> bool:
         """True or false."""
-        value = self.take(name)
-        value = default if value is None else value
+        value = self.take(name, default)
         if type(value) is not bool:
             raise self.fault(f"expected {name} to be true or false; got", value)
         return value

@@ -322,6 +322,13 @@ def test_several_files(tmp_path: Path) -> None:
 # ---- what goes along
 
 
+def test_a_llama_that_does_not_say_what_ends_a_text(tmp_path: Path) -> None:
+    folder(tmp_path, "llama")
+    assert read_pretrained(tmp_path).stop == ()
+    edit_config(tmp_path, drop=("eos_token_id",))
+    assert read_pretrained(tmp_path).stop == (2,)
+
+
 def test_what_begins_and_ends_a_text(tmp_path: Path) -> None:
     tokenizer = BPETokenizer().add_special_tokens(["<s>", "</s>"])
     size = tokenizer.vocab_size
@@ -333,6 +340,9 @@ def test_what_begins_and_ends_a_text(tmp_path: Path) -> None:
     assert (found.begin, found.stop, found.notes) == (None, (end,), [])
     (path / "generation_config.json").write_text(json.dumps({"eos_token_id": [end, 5, end, 9999]}))
     assert read_pretrained(path).stop == (end, 5)
+    (path / "generation_config.json").unlink()
+    edit_config(path, eos_token_id=None)
+    assert read_pretrained(path).stop == ()
     (path / "tokenizer_config.json").write_text('{"add_bos_token": true, "bos_token": "<s>"}')
     assert read_pretrained(path).begin == begin
     (path / "tokenizer_config.json").unlink()

@@ -48,7 +48,11 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("gpt2", {"n_layer": 2.0}, "expected n_layer to be a whole number"),
     ("gpt2", {"n_layer": True}, "expected n_layer to be a whole number of at least 1; got true"),
     ("gpt2", {"vocab_size": 2**31}, "expected vocab_size to be a whole number"),
-    ("gpt2", {"vocab_size": None}, "vocab_size is missing"),
+    (
+        "gpt2",
+        {"vocab_size": None},
+        "expected vocab_size to be a whole number of at least 1; got null",
+    ),
     ("gpt2", {"attn_pdrop": 1}, "expected attn_pdrop to be from 0"),
     ("gpt2", {"layer_norm_epsilon": 0}, "expected layer_norm_epsilon to be a number above 0"),
     ("gpt2", {"layer_norm_epsilon": "1e-5"}, "expected layer_norm_epsilon to be a number above 0"),
@@ -77,6 +81,9 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("llama", {"residual_multiplier": 0.2, "logits_scaling": 8}, "logits_scaling, residual_multi"),
     ("mistral", {"attention_bias": True}, "Mistral has no biases"),
     ("mistral", {"sliding_window": 0}, "expected sliding_window to be a whole number"),
+    ("mistral", {"num_key_value_heads": None}, "expected num_key_value_heads to be a whole number"),
+    ("llama", {"rms_norm_eps": None}, "expected rms_norm_eps to be a number above 0; got null"),
+    ("llama", {"tie_word_embeddings": None}, "tie_word_embeddings to be true or false; got null"),
 ]
 
 
@@ -105,8 +112,9 @@ def test_llama_defaults_are_those_of_transformers() -> None:
     config, notes = llama.read_config(LLAMA, "config.json")
     assert (config.norm_eps, config.rope_base, config.tied_head) == (1e-6, 10000.0, False)
     assert (config.kv_heads, config.bias, config.sliding_window, notes) == (4, False, None, [])
-    config, _ = llama.read_config({**MISTRAL, "sliding_window": 4}, "config.json")
-    assert (config.kv_heads, config.sliding_window) == (2, 4)
+    for said, window in (({"sliding_window": 4}, 4), ({"sliding_window": None}, None), ({}, 4096)):
+        config, _ = llama.read_config({**MISTRAL, **said}, "config.json")
+        assert (config.kv_heads, config.sliding_window) == (2, window)
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])

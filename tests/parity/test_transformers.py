@@ -15,6 +15,7 @@ import torch
 
 import scratchgrad as sg
 from scratchgrad.errors import CheckpointError, ConfigError
+from scratchgrad.interop import gpt2, llama
 from scratchgrad.interop.huggingface import write_folder
 from scratchgrad.interop.pretrained import Pretrained, read_pretrained, save_pretrained
 from scratchgrad.tokenizer import BPETokenizer, CharTokenizer
@@ -232,6 +233,79 @@ def test_what_a_config_of_version_4_says(tmp_path: Path) -> None:
     body |= {"rope_theta": 77.0, "rope_scaling": None, "torch_dtype": "float32"}
     (tmp_path / "config.json").write_text(json.dumps(body))
     check_every_gradient(theirs, read_pretrained(tmp_path).model, np.float32)
+
+
+# What each name of a config.json is here. Names of their own are read from their configuration.
+OF_GPT2 = {
+    "vocab_size": "vocab_size",
+    "n_positions": "block_size",
+    "n_embd": "n_embd",
+    "n_layer": "n_layer",
+    "n_head": "n_head",
+    "n_inner": "n_inner",
+    "activation_function": "mlp",
+    "layer_norm_epsilon": "norm_eps",
+    "embd_pdrop": "embd_dropout",
+    "attn_pdrop": "attn_dropout",
+    "resid_pdrop": "resid_dropout",
+    "tie_word_embeddings": "tied_head",
+}
+OF_LLAMA = {
+    "vocab_size": "vocab_size",
+    "max_position_embeddings": "block_size",
+    "hidden_size": "n_embd",
+    "num_hidden_layers": "n_layer",
+    "num_attention_heads": "n_head",
+    "num_key_value_heads": "n_kv_head",
+    "intermediate_size": "n_inner",
+    "rms_norm_eps": "norm_eps",
+    "attention_dropout": "attn_dropout",
+    "tie_word_embeddings": "tied_head",
+}
+NAMES = {
+    "gpt2": OF_GPT2,
+    "llama": OF_LLAMA | {"attention_bias": "bias", "mlp_bias": "bias"},
+    "mistral": OF_LLAMA | {"sliding_window": "sliding_window"},
+}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_what_a_config_leaves_out(kind: str) -> None:
+    """Nothing is said but the kind: every default is theirs, as the library has it now."""
+    theirs = transformers.AutoConfig.for_model(kind)
+    read = gpt2.read_config if kind == "gpt2" else llama.read_config
+    found = read({"model_type": kind}, "config.json")
+    ours = found if isinstance(found, sg.GPTConfig) else found[0]
+    expected = {name: getattr(theirs, name) for name in NAMES[kind]}
+    if kind == "gpt2":
+        assert expected["activation_function"] == "gelu_new"
+        expected["activation_function"] = "gelu_tanh"
+        assert theirs.eos_token_id == gpt2.END
+    else:
+        assert theirs.rope_parameters == {"rope_type": "default", "rope_theta": ours.rope_base}
+        assert (theirs.hidden_act, theirs.head_dim) == ("silu", ours.head_size)
+        assert theirs.eos_token_id == llama.END
+        assert getattr(theirs, "sliding_window", None) == ours.sliding_window
+    assert {name: getattr(ours, mine) for name, mine in NAMES[kind].items()} == expected
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_what_a_config_says_is_null(kind: str, tmp_path: Path) -> None:
+    """It is no default: what they refuse is refused, and what they read is read the same."""
+    read = gpt2.read_config if kind == "gpt2" else llama.read_config
+    for name, mine in NAMES[kind].items():
+        body = {"model_type": kind, name: None}
+        (tmp_path / "config.json").write_text(json.dumps(body))
+        try:
+            theirs = getattr(transformers.AutoConfig.from_pretrained(tmp_path), name)
+        except Exception:  # a validation error of whatever library it uses
+            with pytest.raises(CheckpointError, match=f"expected {name} to be .* got null"):
+                read(body, "config.json")
+            continue
+        if name == "attention_dropout":  # of Llama; null is no probability there either
+            continue
+        found = read(body, "config.json")
+        assert getattr(found if isinstance(found, sg.GPTConfig) else found[0], mine) == theirs, name
 
 
 # ---- ours, read there

@@ -111,6 +111,15 @@ BUGS = [
         lesson="An epsilon hides below every tolerance, until activations are small.",
     ),
     Bug(
+        "mistral_without_a_window",
+        HOME + "llama.py",
+        was='settings.optional_whole("sliding_window", 4096)',
+        becomes='settings.optional_whole("sliding_window", None)',
+        caught_by=SETTINGS + "test_llama_defaults_are_those_of_transformers",
+        lesson="What a file leaves out is what its library fills in, and no text shows the window "
+        "before it is longer than it.",
+    ),
+    Bug(
         "what_is_not_known_is_passed_over",
         HOME + "settings.py",
         was="        if left:",
