@@ -52,10 +52,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Read, and write."""
     from scratchgrad.cli.opening import described, open_any
     from scratchgrad.interop.huggingface import write_folder
-    from scratchgrad.interop.pretrained import check_free
+    from scratchgrad.interop.model_folder import check_free
 
     out = Path(arguments.out)
-    check_free(out, arguments.overwrite)  # before the work
+    check_free(out, arguments.overwrite, arguments.model)  # before the work
     opened = open_any(arguments.model, arguments.checkpoint)
     notes = write_folder(opened, arguments.to, out, overwrite=arguments.overwrite)
     for line in described(opened):

@@ -48,10 +48,11 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Read, and write."""
     from scratchgrad.cli.opening import described, open_any
-    from scratchgrad.interop.pretrained import check_free, save_pretrained
+    from scratchgrad.interop.model_folder import check_free
+    from scratchgrad.interop.pretrained import save_pretrained
 
     out = Path(arguments.out or Path("models") / default_name(arguments.source))
-    check_free(out, arguments.overwrite)  # before the work
+    check_free(out, arguments.overwrite, arguments.source)  # before the work
     opened = open_any(arguments.source, tokenizer=arguments.tokenizer)
     save_pretrained(opened, out, overwrite=arguments.overwrite)
     for line in described(opened):

@@ -30,24 +30,27 @@ from scratchgrad.interop.layout import (
     read_state,
     split_state,
 )
-from scratchgrad.interop.pretrained import (
+from scratchgrad.interop.model_folder import (
     CONFIG,
+    GENERATION,
     TEMPLATE,
     TOKENIZER,
+    TOKENIZER_CONFIG,
+    VOCABULARIES,
+    replacing,
+)
+from scratchgrad.interop.pretrained import (
     Pretrained,
-    check_free,
-    make_room,
     quietly_load_tokenizer,
     read_template,
     write_weights,
 )
-from scratchgrad.interop.shards import INDEX, WEIGHTS, open_weights
+from scratchgrad.interop.shards import open_weights
 from scratchgrad.interop.tensor_file import Tensors
 from scratchgrad.tokenizer import BPETokenizer
 from scratchgrad.tokenizer.checks import shorten
 from scratchgrad.tokenizer.formats.reading import read_json  # which takes a large vocabulary
 
-TOKENIZER_CONFIG, GENERATION = "tokenizer_config.json", "generation_config.json"
 _HEAD = "lm_head.weight"
 
 
@@ -135,8 +138,7 @@ def _read_texts(folder: Path, found: Pretrained) -> None:
     path = folder / TOKENIZER_CONFIG
     settings = read_json_file(path) if path.exists() else {}
     found.chat_template = read_template(folder) or _template(settings, path)
-    files = (TOKENIZER, "vocab.json", "vocab.bpe", "encoder.json", "merges.txt")
-    if not any((folder / name).exists() for name in files):
+    if not any((folder / name).exists() for name in (TOKENIZER, *VOCABULARIES)):
         found.notes.append(f"no tokenizer: {folder} has no {TOKENIZER}")
         return
     found.tokenizer = quietly_load_tokenizer(folder, found.notes)
@@ -226,18 +228,16 @@ def write_folder(
         layout = llama.layout(config)
     else:
         raise ConfigError(f"expected gpt2 or llama as the layout to write; got {to!r}")
-    check_free(folder, overwrite)
-    names = (CONFIG, WEIGHTS, INDEX, TOKENIZER, TOKENIZER_CONFIG, GENERATION, TEMPLATE)
-    make_room(folder, names)
-    write_weights(folder, split_state(state, layout))
-    notes += _write_tokenizer(pretrained, folder)
     stop = list(pretrained.stop)
     body |= {
         "bos_token_id": pretrained.begin,
         "eos_token_id": stop[0] if len(stop) == 1 else stop or None,
         "dtype": "float32",
     }
-    write_atomically(folder / CONFIG, to_json(body))
+    with replacing(folder, overwrite) as place:
+        write_weights(place, split_state(state, layout))
+        notes += _write_tokenizer(pretrained, place)
+        write_atomically(place / CONFIG, to_json(body))
     return notes
 
 

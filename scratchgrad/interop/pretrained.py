@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scratchgrad.data.files import sync_folder, to_json, write_atomically
+from scratchgrad.data.files import to_json, write_atomically
 from scratchgrad.errors import CheckpointError, ConfigError, DataError
 from scratchgrad.gpt import GPT, GPTConfig
 from scratchgrad.interop.files import PICKLE_ADVICE, first_bytes, open_file, read_json_file
 from scratchgrad.interop.layout import check_size, own_layout, read_state
+from scratchgrad.interop.model_folder import CONFIG, FORMAT, TEMPLATE, TOKENIZER, replacing
 from scratchgrad.interop.safetensors_file import SafetensorsFile, write_safetensors
 from scratchgrad.interop.shards import INDEX, PICKLES, WEIGHTS
 from scratchgrad.tokenizer import load_tokenizer
@@ -30,9 +31,7 @@ from scratchgrad.tokenizer.checks import shorten
 if TYPE_CHECKING:
     from scratchgrad.tokenizer import Tokenizer
 
-FORMAT = "scratchgrad-model"
 VERSION = 1
-CONFIG, TOKENIZER, TEMPLATE = "config.json", "tokenizer.json", "chat_template.jinja"
 MAX_TEMPLATE_BYTES = 1 << 20
 
 
@@ -222,7 +221,7 @@ def read_template(folder: Path) -> str | None:
 def save_pretrained(
     pretrained: Pretrained, folder: str | os.PathLike[str], *, overwrite: bool = False
 ) -> None:
-    """Write a model folder. Its config.json is written last, so half of a model is none.
+    """Write a model folder. A former model in it is replaced when all of the new one is written.
 
     Parameters
     ----------
@@ -238,15 +237,7 @@ def save_pretrained(
     OSError
         The disk is full, or may not be written.
     """
-    place = Path(folder)
     config = pretrained.model.config
-    check_free(place, overwrite)
-    make_room(place, (CONFIG, WEIGHTS, INDEX, TOKENIZER, TEMPLATE))
-    write_weights(place, ((name, p.data) for name, p in pretrained.model.named_parameters()))
-    if pretrained.tokenizer is not None:
-        pretrained.tokenizer.save(place / TOKENIZER)
-    if pretrained.chat_template is not None:
-        write_atomically(place / TEMPLATE, pretrained.chat_template.encode())
     body = {
         "format": FORMAT,
         "version": VERSION,
@@ -255,49 +246,13 @@ def save_pretrained(
         "stop": list(pretrained.stop),
         "source": pretrained.source,
     }
-    write_atomically(place / CONFIG, to_json(body))
-
-
-def check_free(folder: Path, overwrite: bool) -> None:
-    """Refuse a folder that holds something else than a model, or one, unless it may be replaced.
-
-    Raises
-    ------
-    CheckpointError
-    """
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise CheckpointError(f"cannot make the folder {folder}: it is a file; choose another")
-    if not any(folder.iterdir()):
-        return
-    if not holds_a_model(folder):
-        raise CheckpointError(
-            f"{folder} is not empty, and what is in it is no model; choose another folder"
-        )
-    if not overwrite:
-        raise CheckpointError(
-            f"{folder} already has a model; replace it by --overwrite, or choose another folder"
-        )
-
-
-def holds_a_model(folder: Path) -> bool:
-    """Whether a folder has a model of ours or of Hugging Face in it, whole or begun; not a run."""
-    if not (folder / CONFIG).exists():
-        return (folder / WEIGHTS).exists()
-    try:
-        body = read_json_file(folder / CONFIG)
-    except CheckpointError:
-        return False
-    return body.get("format") == FORMAT or isinstance(body.get("model_type"), str)
-
-
-def make_room(folder: Path, names: Iterable[str]) -> None:
-    """Make the folder, and remove the files of a former model from it, config.json first."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        (folder / name).unlink(missing_ok=True)
-    sync_folder(folder)
+    with replacing(Path(folder), overwrite) as place:
+        write_weights(place, ((name, p.data) for name, p in pretrained.model.named_parameters()))
+        if pretrained.tokenizer is not None:
+            pretrained.tokenizer.save(place / TOKENIZER)
+        if pretrained.chat_template is not None:
+            write_atomically(place / TEMPLATE, pretrained.chat_template.encode())
+        write_atomically(place / CONFIG, to_json(body))
 
 
 def write_weights(folder: Path, tensors: Iterable[tuple[str, Any]]) -> None:

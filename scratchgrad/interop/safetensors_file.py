@@ -216,8 +216,10 @@ def write_safetensors(
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, place)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # as where the disk is full
+            error.filename = str(place)
         raise
     sync_folder(place.parent)
 

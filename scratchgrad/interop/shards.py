@@ -96,6 +96,14 @@ def _weight_map(path: str) -> dict[str, str]:
     return found
 
 
+def shards_of(folder: Path) -> list[str]:
+    """The files with weights that a folder's list names; none where there is no sound list."""
+    try:
+        return sorted(set(_weight_map(str(folder / INDEX)).values()))
+    except CheckpointError:
+        return []
+
+
 def open_weights(folder: Path) -> SafetensorsFile | Shards:
     """Open the weights in a folder.
 

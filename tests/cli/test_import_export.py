@@ -96,6 +96,14 @@ def test_a_run_goes_out(tmp_path: Path, capsys: Any) -> None:
         (("export", "ours", "--to", "gpt2", "--out", "a.txt"), "it is a file; choose another"),
         (("import", "a.txt"), "is no model that can be read"),
         (("import", "ours", "--out", "."), "is not empty, and what is in it is no model"),
+        (
+            ("import", "ours", "--out", "./ours", "--overwrite"),
+            "ours is the model that is read; expected another folder to write to",
+        ),
+        (
+            ("export", "ours", "--to", "gpt2", "--out", "link", "--overwrite"),
+            "link is the model that is read; expected another folder to write to",
+        ),
     ],
 )
 def test_mistakes_are_one_line(
@@ -105,11 +113,14 @@ def test_mistakes_are_one_line(
     monkeypatch.setenv("SCRATCHGRAD_SMOLLM2", "gone.gguf")
     (tmp_path / "a.txt").write_text("a text of some length, which is no model at all")
     save_pretrained(Pretrained(model(), None), "ours")
+    (tmp_path / "link").symlink_to("ours")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "ours").iterdir()}
     code, out, err = said(capsys, *arguments)
     assert (code, out) == (2, "")
     assert expected in err
     assert err.count("\n") == 1
     assert not (tmp_path / "x").exists()
+    assert {path.name: path.read_bytes() for path in (tmp_path / "ours").iterdir()} == before
 
 
 def test_nothing_is_executed(tmp_path: Path, capsys: Any) -> None:

@@ -1,5 +1,6 @@
 """Folders: ours, Hugging Face's, and what somebody may have done to them."""
 
+import functools
 import json
 import os
 import struct
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 
 import scratchgrad as sg
 from scratchgrad.errors import CheckpointError, DataError
-from scratchgrad.interop import gpt2, llama
+from scratchgrad.interop import gpt2, huggingface, llama, pretrained
+from scratchgrad.interop.huggingface import write_folder
 from scratchgrad.interop.layout import read_state
 from scratchgrad.interop.pretrained import Pretrained, read_pretrained, save_pretrained
 from scratchgrad.interop.safetensors_file import SafetensorsFile, write_safetensors
@@ -88,23 +90,114 @@ def test_a_folder_of_something_else_stays(tmp_path: Path, overwrite: bool) -> No
         save_pretrained(Pretrained(model(), None), tmp_path, overwrite=overwrite)
     with pytest.raises(CheckpointError, match="is a file"):
         save_pretrained(Pretrained(model(), None), tmp_path / "thesis.txt", overwrite=overwrite)
+    (tmp_path / "config.json").unlink()
+    put_tensors(tmp_path, {"mine": np.ones(3)})  # weights alone are no model
+    with pytest.raises(CheckpointError, match="no model"):
+        save_pretrained(Pretrained(model(), None), tmp_path, overwrite=overwrite)
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_crash_leaves_no_model(tmp_path: Path, monkeypatch: Any) -> None:
-    """Not the former one's configuration with the new one's weights."""
-    save_pretrained(Pretrained(model(), CharTokenizer("ab")), tmp_path)
+def everything(path: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file()}
 
-    def full(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(CharTokenizer, "save", full)
-    with pytest.raises(OSError, match="No space"):
-        save_pretrained(Pretrained(model(), CharTokenizer("abc")), tmp_path, overwrite=True)
-    refused(tmp_path, "has no config.json")
-    monkeypatch.undo()
-    save_pretrained(Pretrained(model(), None), tmp_path, overwrite=True)
-    read_pretrained(tmp_path)
+def full(*_: Any) -> None:
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("to", ["own", "gpt2"])
+@pytest.mark.parametrize("when", ["the weights", "the tokenizer", "the settings"])
+def test_a_full_disk_leaves_the_former_model(
+    tmp_path: Path, monkeypatch: Any, to: str, when: str
+) -> None:
+    """Whatever cannot be written: nothing of what is there has been touched by then."""
+    former = Pretrained(model("llama"), BPETokenizer(), "{{ x }}", stop=(3,))
+    save_pretrained(former, tmp_path / "old")
+    (tmp_path / "old" / "notes.txt").write_text("mine")
+    before = everything(tmp_path)
+    place, name, expected = {
+        "the weights": (os, "fsync", "model.safetensors"),
+        "the tokenizer": (BPETokenizer, "save" if to == "own" else "save_huggingface", ""),
+        "the settings": (pretrained if to == "own" else huggingface, "write_atomically", ""),
+    }[when]
+    write: Any = save_pretrained
+    if to != "own":
+        write = lambda given, out, **more: write_folder(given, to, out, **more)  # noqa: E731
+    for folder_name in ("old", "new"):
+        out = tmp_path / folder_name
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, full)
+            with pytest.raises(OSError, match="No space") as caught:
+                write(Pretrained(model(), BPETokenizer()), out, overwrite=True)
+        assert caught.value.filename == str(out / expected)
+        assert everything(tmp_path) == before
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["old"]
+    same_state(read_pretrained(tmp_path / "old").model, former.model)
+
+
+def stop_after(patch: Any, moves: int) -> None:
+    """Let so many files be moved or removed, and no more."""
+    left = [moves]
+
+    def until(real: Any, *words: Any, **more: Any) -> Any:
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        return real(*words, **more)
+
+    for name in ("replace", "unlink", "rmdir"):
+        patch.setattr(os, name, functools.partial(until, getattr(os, name)))
+
+
+def test_whenever_it_is_killed(tmp_path: Path, monkeypatch: Any) -> None:
+    """The former model, the new one or none: never one's settings with the other's weights."""
+    former = Pretrained(model(), CharTokenizer("ab"), "{{ x }}")
+    new = Pretrained(model("llama"), None)
+    found = []
+    for moment in range(20):
+        out = tmp_path / str(moment)
+        save_pretrained(former, out)
+        with monkeypatch.context() as patch:
+            stop_after(patch, moment)
+            try:
+                save_pretrained(new, out, overwrite=True)
+            except KeyboardInterrupt:
+                pass
+            else:
+                break
+        if (out / "config.json").exists():
+            read = read_pretrained(out)
+            which = former if read.tokenizer is not None else new
+            same_state(read.model, which.model)
+            assert read.chat_template == which.chat_template
+            found.append("former" if which is former else "new")
+        else:
+            refused(out, "has no config.json")
+            found.append("none")
+        save_pretrained(new, out, overwrite=True)
+        assert sorted(p.name for p in out.iterdir()) == ["config.json", "model.safetensors"]
+    assert list(dict.fromkeys(found)) == ["former", "none", "new"]
+    assert moment < 19
+
+
+def test_what_a_process_that_was_killed_left_is_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / ".model.tmp").mkdir()
+    (tmp_path / ".model.tmp" / "model.safetensors").write_bytes(b"half")
+    save_pretrained(Pretrained(model(), None), tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_all_that_was_the_former_models_goes(tmp_path: Path) -> None:
+    """Shards too, and a vocabulary, which would be taken for the new model's."""
+    folder(tmp_path, "llama")
+    cut(tmp_path)
+    for name in ("vocab.json", "merges.txt", "generation_config.json", "tokenizer_config.json"):
+        (tmp_path / name).write_text("{}")
+    write_safetensors(tmp_path / "mine.safetensors", {})
+    write_folder(Pretrained(model(), None), "gpt2", tmp_path, overwrite=True)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["config.json", "mine.safetensors", "model.safetensors"]
+    same_state(read_pretrained(tmp_path).model, model())
 
 
 OWN = [

@@ -147,6 +147,32 @@ BUGS = [
         lesson="The list of shards is a file from anywhere, and names paths.",
     ),
     Bug(
+        "the_former_settings_with_the_new_weights",
+        HOME + "model_folder.py",
+        was="    (folder / CONFIG).unlink(missing_ok=True)\n    sync_folder(folder)\n",
+        becomes="",
+        caught_by=FOLDER + "test_whenever_it_is_killed",
+        lesson="Each file is replaced in one move, and still five of them are not: between two "
+        "moves there is a model that nobody made.",
+    ),
+    Bug(
+        "a_tokenizer_left_behind",
+        HOME + "model_folder.py",
+        was="for name in sorted(former - written):",
+        becomes="for name in sorted(former - written - {TOKENIZER}):",
+        caught_by=FOLDER + "test_another_model_takes_nothing_of_the_former",
+        lesson="A model that brings no tokenizer gets that of the one before it.",
+    ),
+    Bug(
+        "written_over_what_is_read",
+        HOME + "model_folder.py",
+        was="os.path.samefile(source, folder)",
+        becomes="str(source) == str(folder)",
+        caught_by="tests/cli/test_import_export.py::test_mistakes_are_one_line[arguments10-link is "
+        "the model that is read; expected another folder to write to]",
+        lesson="A folder has many names.",
+    ),
+    Bug(
         "rows_of_values_regrouped_too",
         HOME + "layout.py",
         was="half_order(config.n_head + config.kv_heads, config.head_size)",
