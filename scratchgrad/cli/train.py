@@ -65,7 +65,7 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("mlp", "what stands between the MLP's two products"),
             ("n_inner", "numbers between them"),
             ("position", "how the model knows where a token stands"),
-            ("rope_base", "of the frequencies of rope"),
+            ("rope_base", "of the frequencies; with --position rope only"),
             ("n_kv_head", "heads of keys and values; must divide --n-head"),
             ("qk_norm", "an RMS norm over each head of queries and keys"),
             ("sliding_window", "how many tokens each one sees, up to itself"),
@@ -259,6 +259,12 @@ def _naming_options(settings: list[str]) -> Iterator[None]:
 
 def _check_combination(arguments: argparse.Namespace) -> None:
     if arguments.resume is None:
+        position = arguments.position or PRESETS[arguments.preset or DEFAULT_PRESET].model.position
+        if arguments.rope_base is not None and position != "rope":
+            raise ConfigError(
+                f"--rope-base goes with --position rope; the position is {position}, which has no "
+                f"such number; leave it out, or give both"
+            )
         return
     for option in ("out", "preset", "overwrite"):
         if getattr(arguments, option):

@@ -254,6 +254,8 @@ def test_the_embedded_text_is_the_default(at, capsys):
         (["text.txt", "--lr", "-1"], "lr must be above 0; got -1"),
         (["text.txt", "--lr", "nan"], "lr must be a finite number"),
         (["text.txt", "--threads", "0"], "--threads: expected a number of threads from 1"),
+        (["text.txt", "--rope-base", "500"], "--rope-base goes with --position rope; the position"),
+        (["--preset", "llama", "--position", "none", "--rope-base", "9"], "the position is none"),
         (["text.txt", "--preset", "huge"], "invalid choice: 'huge'"),
         (["text.txt", "--norm-position", "middle"], "invalid choice"),
         (["text.txt", "--vocab-size", "300"], "error: --vocab-size goes with the tokenizer bpe"),
