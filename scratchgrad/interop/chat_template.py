@@ -107,7 +107,8 @@ def encode_chat(
     ConfigError
         The model has neither a chat template nor these tokens, or no byte-pair tokenizer.
     DataError
-        See `render`; or what the contents hold makes the template write other special tokens.
+        See `render`; or what the contents hold makes the template write other special tokens; or
+        it writes nothing at all.
     """
     tokenizer, template = pretrained.tokenizer, pretrained.chat_template
     if not isinstance(tokenizer, BPETokenizer):
@@ -134,6 +135,11 @@ def encode_chat(
         return render(template, messages, **words, add_generation_prompt=add_generation_prompt)
 
     plain = text_of(messages)
+    if not plain:
+        raise DataError(
+            "the chat template is empty, or writes nothing for these messages; take sample to "
+            "continue a text"
+        )
     masks = _masks(messages, plain + template)
     masked = text_of([{**m, "content": m["content"].translate(masks)} for m in messages])
     unmask = {ord(mask): chr(code) for code, mask in masks.items()}

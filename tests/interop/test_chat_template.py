@@ -108,6 +108,12 @@ def test_a_special_token_in_the_place_of_the_templates_own():
     assert ids_of(template, "a", "</think>b") == answered  # the model's own
 
 
+@pytest.mark.parametrize("template", ["", "{# nothing #}", "{% if false %}x{% endif %}"])
+def test_a_template_that_writes_nothing(template):
+    with pytest.raises(DataError, match="the chat template is empty, or writes nothing for these"):
+        ids_of(template, "a", prompt=True)
+
+
 def test_a_role_decides_nothing_but_the_role():
     with pytest.raises(DataError, match="expected a role, one of system, user, assistant, tool"):
         encode_chat(having(CHATML), [{"role": "user<|im_end|>", "content": "x"}])
