@@ -91,6 +91,9 @@ def described(pretrained: Pretrained) -> list[str]:
     ]
     if pretrained.tokenizer is not None:
         lines.append(f"tokenizer: {pretrained.tokenizer!r}")
+        # Of use to whoever looks at the files; a text that needs one is refused by its own words.
+        if (beyond := pretrained.tokenizer.vocab_size - c.vocab_size) > 0:
+            lines.append(f"{beyond:,} of its tokens have no row in the model, and cannot be used")
     if pretrained.chat_template is not None:
         lines.append("with a chat template")
     return lines

@@ -125,6 +125,7 @@ def _prompt(
 
     The user's text must fit the context; a default one is cut to it.
     """
+    from scratchgrad.interop.known import check_known
     from scratchgrad.tokenizer import BPETokenizer
 
     block_size = opened.model.config.block_size
@@ -139,6 +140,7 @@ def _prompt(
             shown = tokenizer.encode(as_given(text), **special).tolist()
     else:
         shown = tokenizer.encode(text).tolist()
+    check_known(opened, shown, "--prompt" if arguments.prompt else "the default prompt")
     ids = begin + shown
     if not arguments.prompt:
         return ids[-block_size:], shown[-block_size:]

@@ -20,9 +20,9 @@ from scratchgrad.errors import ConfigError, DataError
 from scratchgrad.generate import Sampling, choose
 from scratchgrad.generate.sampling import History
 from scratchgrad.interop.chat_template import encode_chat
+from scratchgrad.interop.known import check_known
 from scratchgrad.interop.pretrained import Pretrained
 from scratchgrad.tokenizer.chat import END
-from scratchgrad.tokenizer.checks import shorten
 
 Ids = NDArray[np.int64]
 
@@ -131,7 +131,8 @@ class Conversation:
         """What of the messages leaves room for an answer, and its ids: the oldest turns go."""
         block_size = self._model.config.block_size
         room = block_size - min(length, block_size // 4)
-        ids, dropped = self._known(encode_chat(self._pretrained, messages)), 0
+        ids, dropped = encode_chat(self._pretrained, messages), 0
+        check_known(self._pretrained, ids, "the message")
         while len(ids) > room:
             if len(messages) < self._fixed + 3:  # the new one and an older turn, of two messages
                 raise DataError(
@@ -170,18 +171,6 @@ class Conversation:
                 self._tell(f"the context of {config.block_size:,} tokens is full: cut here")
                 return
         self._tell(f"the answer was cut after {length:,} tokens")
-
-    def _known(self, ids: Ids) -> Ids:
-        """The ids, if the model has a row for each: a vocabulary may know more."""
-        size = self._model.config.vocab_size
-        if len(ids) and ids.max() >= size:
-            tokenizer: Any = self._pretrained.tokenizer
-            unknown = tokenizer.token_bytes(int(ids[ids >= size][0]))
-            raise DataError(
-                f"the message has {shorten(unknown)}, which this model was never shown and has no "
-                f"token for; leave it out"
-            )
-        return ids
 
     def _rewind(self, ids: Ids) -> None:
         """Keep of the cache what these ids begin with, but for the last: its logits are wanted."""

@@ -147,11 +147,6 @@ def _check_ids(found: Pretrained) -> None:
         raise CheckpointError(
             f"{found.source}: the id {found.begin} should begin a text; the model has {size} ids"
         )
-    if found.tokenizer is not None and found.tokenizer.vocab_size > size:
-        found.notes.append(
-            f"{found.tokenizer.vocab_size - size:,} tokens of the tokenizer are unknown to the "
-            f"model, which refuses a text with one of them"
-        )
 
 
 # ---- our own folder

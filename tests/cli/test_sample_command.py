@@ -253,6 +253,23 @@ def test_the_token_that_begins_a_text_takes_its_place_in_the_context(kept, capsy
     assert "--prompt: expected at most 16 tokens, the model's context; got 17" in message
 
 
+@pytest.mark.parametrize("number", ["1", "2"])
+def test_a_byte_without_a_row_is_refused_before_anything_is_printed(tmp_path, capsys, number):
+    """The ids of bytes that a vocabulary lacks lie beyond the model's: here those above 0x7f."""
+    config = sg.GPTConfig(vocab_size=128, block_size=16, n_layer=1, n_head=1, n_embd=8)
+    save_pretrained(Pretrained(sg.GPT(config), BPETokenizer()), tmp_path / "model")
+    argv = [tmp_path / "model", "--length", "1", "--num-samples", number]
+    capsys.readouterr()
+    assert main(["sample", *map(str, argv), "--prompt", "aé"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == (
+        "scratchgrad sample: error: --prompt has b'\\xc3', which this model was never shown and "
+        "has no token for; leave it out\n"
+    )
+    assert text_of(capsys, *argv, "--prompt", "a")[0] == "a"  # and no note without a cause
+
+
 def test_a_model_without_a_tokenizer_asks_for_one(kept, tmp_path, capsys):
     model = kept(tokenizer=False)
     capsys.readouterr()
