@@ -89,8 +89,8 @@ class Conversation:
         rng, sampling
             As for `scratchgrad.generate.generate`.
         max_new_tokens : int
-            At least 1. Where the context has less room, oldest turns are dropped until it has a
-            quarter of itself, or so many.
+            At least 1. Where the context has no room for so many, or for a quarter of itself, the
+            oldest turns are dropped, until what is left takes half of it at most.
 
         Raises
         ------
@@ -128,21 +128,27 @@ class Conversation:
     def _fitting(
         self, messages: list[dict[str, str]], length: int
     ) -> tuple[list[dict[str, str]], Ids]:
-        """What of the messages leaves room for an answer, and its ids: the oldest turns go."""
+        """What of the messages leaves room for an answer, and its ids: the oldest turns go.
+
+        Whatever is dropped, the cache is written anew. So it is not as little as will do, which
+        would have to be done again for each message after, but all that is beyond half.
+        """
         block_size = self._model.config.block_size
         room = block_size - min(length, block_size // 4)
         ids, dropped = encode_chat(self._pretrained, messages), 0
         check_known(self._pretrained, ids, "the message")
-        while len(ids) > room:
-            if len(messages) < self._fixed + 3:  # the new one and an older turn, of two messages
-                raise DataError(
-                    f"the message does not fit: it makes {len(ids):,} tokens with what belongs to "
-                    f"it, and the context of {block_size:,} has room for {room:,} before an "
-                    f"answer; shorten it"
-                )
+        full = len(ids) > room
+        # The new message, and an older turn of two.
+        while full and len(ids) > block_size // 2 and len(messages) >= self._fixed + 3:
             messages = messages[: self._fixed] + messages[self._fixed + 2 :]
             dropped += 1
             ids = encode_chat(self._pretrained, messages)
+        if len(ids) > room:
+            raise DataError(
+                f"the message does not fit: it makes {len(ids):,} tokens with what belongs to it, "
+                f"and the context of {block_size:,} has room for {room:,} before an answer; "
+                f"shorten it"
+            )
         if dropped:
             self._tell(
                 f"the context of {block_size:,} tokens is full: the oldest "

@@ -96,19 +96,50 @@ def test_seeds_and_penalties(roomy):
 
 def test_the_oldest_turns_are_forgotten(tmp_path):
     notes: list[str] = []
-    pretrained = read_gguf(tiny_file(tmp_path / "m.gguf", llama__context_length=120))
+    pretrained = read_gguf(tiny_file(tmp_path / "m.gguf", llama__context_length=160))
     conversation = Conversation(pretrained, "s", notes.append)
-    texts = ["a" * 20, "b" * 20, "c" * 20]
+    texts = ["a" * 60, "b" * 10, "c" * 10]
     for text in texts:
         ask(conversation, text, length=4)
     assert [m["content"] for m in conversation.messages][:1] == ["s"]
-    assert conversation.messages[1]["content"] == "b" * 20
+    assert conversation.messages[1]["content"] == "b" * 10
     assert [note for note in notes if "forgotten" in note] == [
-        "the context of 120 tokens is full: the oldest turn is forgotten"
+        "the context of 160 tokens is full: the oldest turn is forgotten"
     ]
     fresh = Conversation(pretrained, "s")
     fresh.messages = conversation.messages[:-2]
     assert ask(fresh, texts[-1], length=4) == conversation.messages[-1]["content"]
+
+
+def test_a_full_context_is_emptied_to_half_so_that_it_is_seldom_full(tmp_path):
+    """A turn that drops older ones is a pass over what is left; those between are over the new."""
+    notes: list[str] = []
+    pretrained = read_gguf(tiny_file(tmp_path / "m.gguf", llama__context_length=400))
+    conversation, left, passed = Conversation(pretrained, "s", notes.append), [], []
+    one = Conversation(pretrained)
+    ask(one, "a" * 20, length=1)
+    for number in range(24):
+        said, before = len(notes), conversation.computed
+        ask(conversation, f"{number:02}" * 10, length=1)
+        passed.append(conversation.computed - before)
+        if any("forgotten" in note for note in notes[said:]):
+            left.append(len(encode_chat(pretrained, conversation.messages[:-1])))
+            passed.pop()
+    # A turn makes 40 ids or so: 200 of them last for five, where dropping one lasts for one.
+    assert 2 <= len(left) <= 5
+    assert all(120 < ids <= 200 for ids in left)
+    assert max(passed) < 2 * one.computed
+    assert all("turns are forgotten" in note for note in notes if "forgotten" in note)
+
+
+def test_a_message_over_half_the_context_is_answered_alone(tmp_path):
+    notes: list[str] = []
+    pretrained = read_gguf(tiny_file(tmp_path / "m.gguf", llama__context_length=200))
+    conversation = Conversation(pretrained, tell=notes.append)
+    ask(conversation, "a" * 20, length=1)
+    ask(conversation, "b" * 150, length=1)
+    assert [m["content"][:1] for m in conversation.messages[:1]] == ["b"]
+    assert any("the oldest turn is forgotten" in note for note in notes)
 
 
 def test_a_message_that_does_not_fit(pretrained):
