@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from scratchgrad.cli.opening import MODEL_HELP, open_any
 from scratchgrad.cli.sampling import add_sampling_options, sampling_of
-from scratchgrad.errors import ConfigError, ScratchgradError
+from scratchgrad.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from scratchgrad.interop.conversation import Conversation
 
-INTERRUPTED = 130
+MISTAKE, INTERRUPTED = 2, 130
 
 _EPILOG = """\
 A line is a message. An empty line is none. The end of the input (Ctrl-D) ends the conversation;
-Ctrl-C stops an answer, and at your turn ends it too.
+Ctrl-C stops an answer, and at your turn ends it too. A message that cannot be answered, being too
+long say, is named, and the next one is taken; if it did not come from a terminal, the exit code is
+2 then.
 
 examples:
   scratchgrad chat smollm2
@@ -98,17 +100,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _talk(conversation: Conversation, settings: dict[str, Any]) -> int:
-    terminal = sys.stdin.isatty()
+    terminal, code = sys.stdin.isatty(), 0
     try:
-        for line in _lines(terminal):
+        for number, line in enumerate(_lines(terminal), 1):
             if not line.strip():
                 continue
             try:
                 _print_answer(conversation, line, settings)
-            except ScratchgradError as error:
-                if not terminal:
-                    raise
-                _tell(str(error))  # a message that is too long does not end the conversation
+            except DataError as error:  # what is wrong with one message ends no conversation
+                if terminal:
+                    _tell(str(error))
+                else:
+                    _tell(f"line {number} is not answered: {error}")
+                    code = MISTAKE  # a script should know
             except KeyboardInterrupt:
                 if not terminal:
                     raise
@@ -116,7 +120,7 @@ def _talk(conversation: Conversation, settings: dict[str, Any]) -> int:
     except KeyboardInterrupt:
         print()
         return INTERRUPTED
-    return 0
+    return code
 
 
 def _lines(terminal: bool) -> Iterator[str]:

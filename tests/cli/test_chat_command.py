@@ -44,6 +44,24 @@ def test_piped_messages(capsys, monkeypatch, model):
     assert run(capsys, monkeypatch, *words, given="")[:2] == (0, "")
 
 
+def test_a_line_that_cannot_be_answered_ends_no_conversation(capsys, monkeypatch, model):
+    words = [model, "--max-tokens", "4"]
+    code, out, err = run(capsys, monkeypatch, *words, given=f"one\n\n{'x' * 1000}\ntwo\n")
+    assert code == 2
+    assert err.count("cut after 4 tokens") == 2
+    assert "note: line 3 is not answered: the message does not fit" in err
+    assert run(capsys, monkeypatch, *words, given="one\ntwo\n") == (
+        0, out, "note: the answer was cut after 4 tokens\n" * 2,
+    )  # fmt: skip
+
+
+def test_what_is_wrong_with_the_model_ends_it_at_once(capsys, monkeypatch, tmp_path):
+    path = tiny_file(tmp_path / "m.gguf", tokenizer__chat_template=None)
+    code, out, err = run(capsys, monkeypatch, str(path), given="one\ntwo\n")
+    assert (code, out) == (2, "")
+    assert err.count("no chat template") == 1
+
+
 class Terminal(io.StringIO):
     def isatty(self):
         return True
