@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
 import re
 import sys
@@ -65,6 +66,8 @@ def make_parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; a user's mistake is one line on stderr."""
+    if not _has_streams():
+        return MISTAKE
     for stream in (sys.stdout, sys.stderr):
         # A console with few characters shows a question mark instead of ending the run.
         with contextlib.suppress(AttributeError, ValueError):
@@ -97,6 +100,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as abort:
         _complain("; ".join([f"{name}: aborted", *map(str, abort.args)]))
         return INTERRUPTED
+
+
+class _Closed(io.RawIOBase):
+    """A closed standard input, which says so to whoever reads it."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> NoReturn:
+        raise ConfigError("standard input is closed; give one, such as < FILE")
+
+
+def _has_streams() -> bool:
+    """Whether there is a standard output; what else a shell may have closed is stood in for.
+
+    Python has None for a stream that was closed before it began (``>&-``).
+    """
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
+    if sys.stdin is None:
+        sys.stdin = io.TextIOWrapper(io.BufferedReader(_Closed()), encoding="utf-8")
+    if sys.stdout is None:
+        print(
+            "scratchgrad: error: standard output is closed; give one, such as > FILE",
+            file=sys.stderr,
+        )
+        return False
+    return True
 
 
 def _take_rest(arguments: argparse.Namespace, unknown: list[str], advice: str) -> None:

@@ -62,6 +62,14 @@ def test_what_is_wrong_with_the_model_ends_it_at_once(capsys, monkeypatch, tmp_p
     assert err.count("no chat template") == 1
 
 
+def test_a_closed_standard_input(capsys, monkeypatch, model):
+    monkeypatch.setattr(sys, "stdin", None)
+    assert main(["chat", model]) == 2
+    assert capsys.readouterr() == (
+        "", "scratchgrad chat: error: standard input is closed; give one, such as < FILE\n",
+    )  # fmt: skip
+
+
 class Terminal(io.StringIO):
     def isatty(self):
         return True

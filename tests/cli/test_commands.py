@@ -449,6 +449,35 @@ def test_ctrl_c_saves_and_resuming_equals_never_having_stopped(at):
         assert ours[key] == theirs[key]
 
 
+CLOSED = "standard output is closed; give one, such as > FILE"
+
+
+@posix
+@pytest.mark.parametrize(
+    ("words", "closed", "code", "says"),
+    [
+        (["sample", "RUN", "--length", "2"], ">&-", 2, f"scratchgrad: error: {CLOSED}\n"),
+        (["train", "--quiet"], ">&-", 2, f"scratchgrad: error: {CLOSED}\n"),
+        (["chat", "RUN", "--prompt", "hi"], ">&- 2>&-", 2, ""),
+        (["sample", "RUN", "--length", "2"], "2>&-", 0, ""),
+        (["sample", "RUN", "--length", "2"], "<&-", 0, ""),
+        (["sample", "nowhere"], "2>&-", 2, ""),
+        (
+            ["tokenizer", "decode", "RUN/tokenizer.json", "-"],
+            "<&-",
+            2,
+            "scratchgrad tokenizer decode: error: standard input is closed; give one, such as < "
+            "FILE\n",
+        ),
+    ],
+)
+def test_a_closed_stream_is_no_traceback(done, words, closed, code, says):
+    words = [word.replace("RUN", str(done)) for word in words]
+    shell = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "scratchgrad", *words]
+    result = subprocess.run(shell, capture_output=True, text=True, timeout=60, env=os.environ)
+    assert (result.returncode, result.stderr) == (code, says)
+
+
 @posix
 def test_a_reader_that_leaves_ends_the_sampling_in_silence(done):
     process = listening("sample", done, "--length", "100000")
