@@ -255,8 +255,8 @@ def test_the_token_that_begins_a_text_takes_its_place_in_the_context(kept, capsy
 
 @pytest.mark.parametrize("number", ["1", "2"])
 def test_a_byte_without_a_row_is_refused_before_anything_is_printed(tmp_path, capsys, number):
-    """The ids of bytes that a vocabulary lacks lie beyond the model's: here those above 0x7f."""
-    config = sg.GPTConfig(vocab_size=128, block_size=16, n_layer=1, n_head=1, n_embd=8)
+    """The ids of bytes that a vocabulary lacks lie beyond the model's: here from 0xc3 on."""
+    config = sg.GPTConfig(vocab_size=0xC3, block_size=16, n_layer=1, n_head=1, n_embd=8)
     save_pretrained(Pretrained(sg.GPT(config), BPETokenizer()), tmp_path / "model")
     argv = [tmp_path / "model", "--length", "1", "--num-samples", number]
     capsys.readouterr()
