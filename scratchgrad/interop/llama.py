@@ -38,7 +38,7 @@ ARCHITECTURES = {
 # The frequencies of RoPE, which follow from the configuration.
 IGNORED = r"(model\.)?layers\.\d+\.self_attn\.rotary_emb\.inv_freq"
 PREFIX = "model."
-END = 2  # of a text, where config.json does not say which
+BEGIN, END = 1, 2  # of a text, where config.json does not say which
 
 _BLOCK = {
     "ln_1": ("input_layernorm",),

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 MAX_TEMPLATE_BYTES = 1 << 20
+NO_TOKENIZER = "no tokenizer:"  # how the note on it begins
 
 
 @dataclass
@@ -95,6 +96,7 @@ def read_pretrained(
         found = _read_file(place, tokenizer, dtype)
     if tokenizer is not None:
         found.tokenizer = load_tokenizer(tokenizer)
+        found.notes = [note for note in found.notes if not note.startswith(NO_TOKENIZER)]
     found.source = found.source or str(path)
     found.model.eval()
     _check_ids(found)
@@ -266,5 +268,5 @@ def quietly_load_tokenizer(path: Path, notes: list[str]) -> Tokenizer | None:
             warnings.simplefilter("ignore", UserWarning)
             return load_tokenizer(path)
     except DataError as error:
-        notes.append(f"no tokenizer: {error}")
+        notes.append(f"{NO_TOKENIZER} {error}")
         return None

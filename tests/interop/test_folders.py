@@ -492,6 +492,42 @@ def test_a_tokenizer_that_cannot_be_read_is_a_note(tmp_path: Path) -> None:
     CharTokenizer("ab").save(tmp_path / "own.json")
     found = read_pretrained(tmp_path, tokenizer=tmp_path / "own.json")
     assert isinstance(found.tokenizer, CharTokenizer)
+    assert (found.begin, found.notes) == (None, [])
+
+
+def test_what_begins_a_text_is_kept_where_the_tokenizer_is_not(tmp_path: Path) -> None:
+    """It belongs to the model: another tokenizer, given by hand, does not take it away."""
+    folder(tmp_path / "a", "llama")
+    path = tmp_path / "a"
+    CharTokenizer("ab").save(tmp_path / "own.json")
+
+    def begin() -> int | None:
+        found = read_pretrained(path, tokenizer=tmp_path / "own.json")
+        assert read_pretrained(path).begin == found.begin
+        return found.begin
+
+    (path / "tokenizer_config.json").write_text('{"add_bos_token": true, "bos_token": "<s>"}')
+    edit_config(path, bos_token_id=4)
+    assert begin() == 4  # no tokenizer.json at all
+    (path / "tokenizer.json").write_text("{")
+    assert begin() == 4
+    other = {"model": {"type": "Unigram"}, "added_tokens": [{"content": "<s>", "id": 5}, 3, {}]}
+    (path / "tokenizer.json").write_text(json.dumps(other))
+    assert begin() == 5
+    (path / "tokenizer_config.json").unlink()
+    assert begin() is None
+    single = [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}]
+    other["post_processor"] = {"type": "TemplateProcessing", "single": single}
+    (path / "tokenizer.json").write_text(json.dumps(other))
+    assert begin() == 5
+    (path / "tokenizer.json").unlink()
+    (path / "tokenizer_config.json").write_text('{"add_bos_token": true}')
+    edit_config(path, drop=("bos_token_id",))
+    assert begin() == 1  # as LlamaConfig has it
+    edit_config(path, bos_token_id=None)
+    assert begin() is None
+    edit_config(path, bos_token_id="x")
+    refused(path, "expected bos_token_id to be an id; got 'x'")
 
 
 def test_a_tokenizer_of_more_ids_than_the_model_has(tmp_path: Path) -> None:

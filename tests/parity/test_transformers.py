@@ -280,11 +280,11 @@ def test_what_a_config_leaves_out(kind: str) -> None:
     if kind == "gpt2":
         assert expected["activation_function"] == "gelu_new"
         expected["activation_function"] = "gelu_tanh"
-        assert theirs.eos_token_id == gpt2.END
+        assert (theirs.bos_token_id, theirs.eos_token_id) == (gpt2.BEGIN, gpt2.END)
     else:
         assert theirs.rope_parameters == {"rope_type": "default", "rope_theta": ours.rope_base}
         assert (theirs.hidden_act, theirs.head_dim) == ("silu", ours.head_size)
-        assert theirs.eos_token_id == llama.END
+        assert (theirs.bos_token_id, theirs.eos_token_id) == (llama.BEGIN, llama.END)
         assert getattr(theirs, "sliding_window", None) == ours.sliding_window
     assert {name: getattr(ours, mine) for name, mine in NAMES[kind].items()} == expected
 

@@ -173,6 +173,14 @@ BUGS = [
         lesson="A folder has many names.",
     ),
     Bug(
+        "no_begin_without_its_tokenizer",
+        HOME + "huggingface.py",
+        was="        if found.tokenizer is None:\n            special = _added_tokens(file)",
+        becomes="        if found.tokenizer is None:\n            return None",
+        caught_by=FOLDER + "test_what_begins_a_text_is_kept_where_the_tokenizer_is_not",
+        lesson="A model that never saw a text without its first token still answers, worse.",
+    ),
+    Bug(
         "rows_of_values_regrouped_too",
         HOME + "layout.py",
         was="half_order(config.n_head + config.kv_heads, config.head_size)",
