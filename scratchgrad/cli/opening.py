@@ -41,6 +41,8 @@ def open_any(
     """
     from scratchgrad.interop.pretrained import Pretrained, read_pretrained
 
+    if not str(path):  # which would be the folder that one stands in
+        raise CheckpointError(f"the name of the model is empty; expected a {MODEL_HELP}")
     place = Path(path)
     if not place.exists():
         if str(path) != "smollm2":

@@ -124,13 +124,14 @@ def _prefix(tensors: Tensors, prefix: str) -> str:
 def _stop(folder: Path, body: Mapping[str, Any]) -> tuple[int, ...]:
     """The ids that end a text: one, several, or none. generation_config.json goes first."""
     ends = body.get("eos_token_id", gpt2.END if body["model_type"] == "gpt2" else llama.END)
+    where = folder / CONFIG
     if (folder / GENERATION).exists():
-        ends = read_json_file(folder / GENERATION).get("eos_token_id", ends)
+        generation = read_json_file(folder / GENERATION)
+        if "eos_token_id" in generation:
+            where, ends = folder / GENERATION, generation["eos_token_id"]
     several = ends if isinstance(ends, list) else [] if ends is None else [ends]
     if not all(type(id_) is int for id_ in several):
-        raise CheckpointError(
-            f"{folder / CONFIG}: expected eos_token_id to be ids; got {shorten(ends)}"
-        )
+        raise CheckpointError(f"{where}: expected eos_token_id to be ids; got {shorten(ends)}")
     return tuple(several)
 
 

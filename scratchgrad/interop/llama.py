@@ -196,8 +196,9 @@ def write_config(config: GPTConfig) -> tuple[dict[str, Any], list[str]]:
         "qk_norm": False,
         "mlp": "swiglu",
     }
-    refuse_other(config, wanted | ({"bias": False} if mistral else {}), "Llama")
-    kind = "mistral" if mistral else "llama"
+    kind, name = ("mistral", "Mistral") if mistral else ("llama", "Llama")
+    said = "Mistral, which is Llama with a window," if mistral else name
+    refuse_other(config, wanted | ({"bias": False} if mistral else {}), said)
     body: dict[str, Any] = {
         "architectures": [ARCHITECTURES[kind][0]],
         "model_type": kind,
@@ -222,5 +223,5 @@ def write_config(config: GPTConfig) -> tuple[dict[str, Any], list[str]]:
     else:
         body |= {"attention_bias": config.bias, "mlp_bias": config.bias}
     lost = [part for part in ("embd", "resid") if config.dropout_of(part)]
-    notes = [f"Llama has no dropout of {' and '.join(lost)}; it was left out"] if lost else []
+    notes = [f"{name} has no dropout of {' and '.join(lost)}; it was left out"] if lost else []
     return body, notes

@@ -23,7 +23,11 @@ from scratchgrad.gpt import GPT, GPTConfig
 from scratchgrad.interop.files import PICKLE_ADVICE, first_bytes, open_file, read_json_file
 from scratchgrad.interop.layout import check_size, own_layout, read_state
 from scratchgrad.interop.model_folder import CONFIG, FORMAT, TEMPLATE, TOKENIZER, replacing
-from scratchgrad.interop.safetensors_file import SafetensorsFile, write_safetensors
+from scratchgrad.interop.safetensors_file import (
+    SafetensorsFile,
+    looks_like_safetensors,
+    write_safetensors,
+)
 from scratchgrad.interop.shards import INDEX, PICKLES, WEIGHTS
 from scratchgrad.tokenizer import load_tokenizer
 from scratchgrad.tokenizer.checks import shorten
@@ -129,9 +133,9 @@ def _read_file(path: Path, tokenizer: Any, dtype: Any) -> Pretrained:
         from scratchgrad.interop.gguf.model import read_gguf
 
         return read_gguf(path)
-    if head[:2] in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05") or path.name in PICKLES:
+    if head[:2] in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05") or path.suffix in PICKLES:
         raise CheckpointError(f"{path} is not read: {PICKLE_ADVICE}")
-    if path.name == INDEX or path.suffix == ".safetensors":
+    if path.name == INDEX or path.suffix == ".safetensors" or looks_like_safetensors(head):
         raise CheckpointError(f"{path} holds weights alone; give the folder with its {CONFIG} too")
     if looks_like_it(path):
         return read_llama2c(path, tokenizer, dtype)

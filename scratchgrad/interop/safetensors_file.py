@@ -103,6 +103,11 @@ class SafetensorsFile(TensorFile):
         return dict(found)
 
 
+def looks_like_safetensors(head: bytes) -> bool:
+    """Whether a file that begins with these 16 bytes may be one, whatever its name is."""
+    return int.from_bytes(head[:8], "little") <= MAX_HEADER_BYTES and head[8:9] == b"{"
+
+
 def _metadata(found: Any, where: str) -> dict[str, str]:
     if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
         raise CheckpointError(

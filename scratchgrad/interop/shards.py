@@ -20,7 +20,9 @@ from scratchgrad.tokenizer.checks import shorten
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pth", "model.pt")
+# How files of PyTorch are called. A .bin may also be one of llama2.c.
+PICKLES = (".pth", ".pt", ".pkl", ".pickle", ".ckpt")
+_PICKLES_IN_A_FOLDER = (*PICKLES, ".bin", ".bin.index.json")
 _MOST_SHARDS = 1000
 
 
@@ -116,7 +118,9 @@ def open_weights(folder: Path) -> SafetensorsFile | Shards:
         return SafetensorsFile(folder / WEIGHTS)
     if (folder / INDEX).exists():
         return Shards(folder)
-    for name in PICKLES:
-        if (folder / name).exists():
-            raise CheckpointError(f"{folder / name} is not read: {PICKLE_ADVICE}")
+    files = [path for path in folder.iterdir() if path.is_file()]
+    pickles = [path for path in files if path.name.endswith(_PICKLES_IN_A_FOLDER)]
+    if pickles:  # the largest has the weights; others are of training
+        largest = max(sorted(pickles), key=lambda path: path.stat().st_size)
+        raise CheckpointError(f"{largest} is not read: {PICKLE_ADVICE}")
     raise CheckpointError(f"{folder} has no weights; expected {WEIGHTS}, or {INDEX} with its files")

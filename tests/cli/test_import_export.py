@@ -90,6 +90,8 @@ def test_a_run_goes_out(tmp_path: Path, capsys: Any) -> None:
             ("export", "ours", "--to", "gpt2", "--out", "x", "--checkpoint", "last"),
             "is no run folder, so it has no checkpoint 'last'",
         ),
+        (("import", ""), "the name of the model is empty; expected a run folder"),
+        (("import", "ours", "--out", "nowhere"), "nowhere: it is a link to what is not there"),
         (("import", "smollm2"), "SCRATCHGRAD_SMOLLM2 is gone.gguf; expected the path"),
         (("export", "ours", "--to", "llama", "--out", "x"), "Llama cannot say what this model is"),
         (("export", "ours", "--to", "gguf", "--out", "x"), "invalid choice"),
@@ -114,6 +116,7 @@ def test_mistakes_are_one_line(
     (tmp_path / "a.txt").write_text("a text of some length, which is no model at all")
     save_pretrained(Pretrained(model(), None), "ours")
     (tmp_path / "link").symlink_to("ours")
+    (tmp_path / "nowhere").symlink_to("gone")
     before = {path.name: path.read_bytes() for path in (tmp_path / "ours").iterdir()}
     code, out, err = said(capsys, *arguments)
     assert (code, out) == (2, "")

@@ -269,6 +269,8 @@ def test_what_is_no_model(tmp_path: Path) -> None:
     refused(tmp_path / "empty", "is no model that can be read")
     put_tensors(tmp_path, {})
     refused(tmp_path / "model.safetensors", "holds weights alone; give the folder")
+    (tmp_path / "model.safetensors").rename(tmp_path / "weights")
+    refused(tmp_path / "weights", "holds weights alone; give the folder with its config.json too")
     for raw in (b"{", b"[]", b'{"model_type": "gpt2", "model_type": "llama"}', b'"x"', b"\xff"):
         (tmp_path / "config.json").write_bytes(raw)
         refused(tmp_path, "config.json")
@@ -289,6 +291,25 @@ def test_a_pickle_is_refused_by_name(tmp_path: Path, name: str) -> None:
     folder(tmp_path)
     (tmp_path / "model.safetensors").rename(tmp_path / name)
     refused(tmp_path, name, "a pickle, which can run any program", "save_pretrained writes")
+
+
+@pytest.mark.parametrize(
+    "name", ["consolidated.00.pth", "pytorch_model-00001-of-00002.bin", "x.pt"]
+)
+def test_a_pickle_of_any_name_is_refused_in_a_folder(tmp_path: Path, name: str) -> None:
+    folder(tmp_path)
+    (tmp_path / "model.safetensors").rename(tmp_path / name)
+    (tmp_path / "a_training_args.bin").write_bytes(b"small")
+    refused(tmp_path, f"{tmp_path / name} is not read: it is a pickle")
+    (tmp_path / name).unlink()
+    (tmp_path / "a_training_args.bin").unlink()
+    refused(tmp_path, "has no weights; expected model.safetensors, or")
+
+
+@pytest.mark.parametrize("name", ["model.pth", "model.ckpt", "a.pkl"])
+def test_a_pickle_is_refused_by_its_suffix(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"(lp0\n.")  # of the oldest kind, which has no mark
+    refused(tmp_path / name, "a pickle, which can run any program")
 
 
 @pytest.mark.parametrize("begin", [b"PK\x03\x04", b"\x80\x02}q\x00.", b"\x80\x04\x95"])
@@ -434,6 +455,10 @@ def test_what_begins_and_ends_a_text(tmp_path: Path) -> None:
     assert (found.begin, found.stop, found.notes) == (None, (end,), [])
     (path / "generation_config.json").write_text(json.dumps({"eos_token_id": [end, 5, end, 9999]}))
     assert read_pretrained(path).stop == (end, 5)
+    (path / "generation_config.json").write_text('{"eos_token_id": "x"}')
+    refused(path, "generation_config.json: expected eos_token_id to be ids; got 'x'")
+    (path / "generation_config.json").write_text("{}")
+    assert read_pretrained(path).stop == (end,)
     (path / "generation_config.json").unlink()
     edit_config(path, eos_token_id=None)
     assert read_pretrained(path).stop == ()

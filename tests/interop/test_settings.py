@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scratchgrad.errors import CheckpointError
+from scratchgrad.errors import CheckpointError, ConfigError
 from scratchgrad.interop import gpt2, llama
 from scratchgrad.interop.pretrained import read_pretrained
 from tests.interop.models import edit_config, folder, model
@@ -127,6 +127,14 @@ def test_a_config_goes_there_and_back(kind: str) -> None:
     assert {n: getattr(found, n) for n in same} == {n: getattr(config, n) for n in same}
     assert found.dropout_of("attn") == 0.25
     assert notes == []
+
+
+def test_what_cannot_be_said_there_names_the_layout() -> None:
+    """A window makes it a Mistral, which has no biases, and Llama has."""
+    with pytest.raises(ConfigError, match=r"^Mistral, which .*: bias is True, where it has False"):
+        llama.write_config(model("llama", bias=True, sliding_window=3).config)
+    _, notes = llama.write_config(model("llama", sliding_window=3, embd_dropout=0.1).config)
+    assert notes == ["Mistral has no dropout of embd; it was left out"]
 
 
 @pytest.mark.parametrize(
