@@ -26,7 +26,7 @@ from scratchgrad.interop.layout import (
     Layout,
     check_size,
     check_tied,
-    half_split,
+    half_split_state,
     read_state,
     split_state,
 )
@@ -249,7 +249,7 @@ def write_folder(
     config = pretrained.model.config
     state: Mapping[str, Any] = {n: p.data for n, p in pretrained.model.named_parameters()}
     if to == "llama" and config.position == "rope" and config.rope_interleaved:
-        state = half_split(config, state)
+        state = half_split_state(config, state)
         config = dataclasses.replace(config, rope_interleaved=False)
     if to == "gpt2":
         body, notes = gpt2.write_config(config)

@@ -197,22 +197,42 @@ def split_state(state: State, layout: Layout) -> Iterator[tuple[str, NDArray[Any
             yield part.name, rows.T if part.turned else rows
 
 
-def half_split(config: GPTConfig, state: State) -> dict[str, NDArray[Any]]:
+def half_split_state(config: GPTConfig, state: State) -> dict[str, NDArray[Any]]:
     """Regroup the rows of queries and keys from RoPE on neighbours to RoPE on halves.
 
     Neighbours are the rows 2i and 2i + 1 of a head; for Hugging Face a pair is i and i + D / 2.
     Attention compares queries with keys, so it does not matter in which order both have their
     numbers: put in another order, the model gives the same logits.
     """
-    order = half_order(config.n_head + config.kv_heads, config.head_size)
+    heads = config.n_head + config.kv_heads
+    turned = heads * config.head_size
     changed = dict(state)
     for name, array in state.items():
         if ".c_attn." in name:
-            changed[name] = array.copy()
-            changed[name][: len(order)] = array[order]
+            changed[name] = np.concatenate([half_split(array[:turned], heads), array[turned:]])
         elif name.endswith(("q_norm.weight", "k_norm.weight")):
-            changed[name] = array[half_order(1, config.head_size)]
+            changed[name] = half_split(array, 1)
     return changed
+
+
+def half_split(rows: NDArray[Any], heads: int) -> NDArray[Any]:
+    """Put the rows of some heads, whose pairs are neighbours, into halves.
+
+    Parameters
+    ----------
+    rows : (H D, …)
+    heads : int
+        H: of queries for Q, of keys for K.
+
+    Returns
+    -------
+    (H D, …)
+        A copy.
+
+    >>> half_split(np.array([0, 2, 1, 3, 4, 6, 5, 7]), heads=2).tolist()
+    [0, 1, 2, 3, 4, 5, 6, 7]
+    """
+    return rows[half_order(heads, len(rows) // heads)]
 
 
 def half_order(heads: int, size: int) -> NDArray[np.intp]:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 import scratchgrad as sg
 from scratchgrad.errors import CheckpointError
 from scratchgrad.interop.gguf import read_gguf
-from scratchgrad.interop.gguf.model import half_split
 from scratchgrad.interop.gguf.reading import GGUF
 from scratchgrad.interop.gguf.tokenizer import CUTS
+from scratchgrad.interop.layout import half_split
 from scratchgrad.tokenizer.formats.bytelevel import LETTERS
 from scratchgrad.tokenizer.patterns import Pattern
 from tests.interop.gguf_files import (
@@ -122,6 +122,7 @@ PRE = "tokenizer__ggml__"
         ({"llama__block_count": 0}, "llama.block_count is 0"),
         ({"llama__block_count": 2**31}, "llama.block_count is 2,147,483,648"),
         ({"llama__block_count": "2"}, "llama.block_count is '2'"),
+        ({"llama__context_length": 2**22 + 1}, "is 4,194,305; expected at most 4,194,304"),
         ({"llama__context_length": 2**32 - 1}, "llama.context_length is 4,294,967,295"),
         ({"llama__embedding_length": 33}, "multiple of twice the heads"),
         ({"llama__attention__head_count": [4, 4]}, "head_count is an array"),
@@ -184,7 +185,7 @@ def test_what_the_values_say_is_refused(tmp_path, changes, says):
         ),
         (
             lambda rows: rows.update({"blk.0.attn_k.weight": row_of(np.zeros((32, 16)))}),
-            "tensor blk.0.attn_k.weight has the shape (32, 16); expected (16, 32)",
+            "blk.0.attn_k.weight has shape (32, 16); expected (16, 32)",
         ),
         (
             lambda rows: rows.update({"output_norm.weight": Row((32,), bytes(36), "Q4_K")}),

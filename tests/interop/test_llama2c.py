@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import scratchgrad as sg
 from scratchgrad.errors import CheckpointError
-from scratchgrad.interop.layout import half_order, half_split
+from scratchgrad.interop.layout import half_order, half_split_state
 from scratchgrad.interop.llama2c import HEADER
 from scratchgrad.interop.pretrained import read_pretrained
 from tests.interop.models import model
@@ -142,7 +142,7 @@ def test_neighbours_and_halves_are_one_model(bias: bool) -> None:
     """With the rows of queries and keys regrouped, the other RoPE gives the same logits."""
     ours = model("llama", rope_interleaved=True, bias=bias, qk_norm=True)
     config, state = ours.config, ours.state_dict()
-    regrouped = half_split(config, state)
+    regrouped = half_split_state(config, state)
     changes = {**vars(config), "rope_interleaved": False}
     other = sg.GPT.from_state(sg.GPTConfig(**changes), regrouped).eval()
     ids = np.arange(8)[None] % 11

@@ -21,14 +21,19 @@ from numpy.typing import NDArray
 
 from scratchgrad.errors import ConfigError
 from scratchgrad.gpt import GPT, GPTConfig
-from scratchgrad.interop.files import listed
 from scratchgrad.interop.gguf.reading import GGUF, Array
 from scratchgrad.interop.gguf.tokenizer import read_tokenizer
+from scratchgrad.interop.layout import (
+    MAX_CONTEXT,
+    Layout,
+    Part,
+    half_split,
+    parameter_shapes,
+    read_state,
+)
 from scratchgrad.interop.pretrained import Pretrained
+from scratchgrad.interop.tensor_file import Entry
 from scratchgrad.tokenizer.checks import shorten
-
-# A rotation's tables and a cache of keys and values grow with it; the longest in use is 2^20.
-_MAX_CONTEXT = 1 << 20
 
 # What the values of the architecture may be besides those that `_config` reads: only what changes
 # nothing. A value that is not known here may say anything, so it is refused.
@@ -112,8 +117,8 @@ def _config(file: GGUF) -> GPTConfig:
             f"llama.block_count is {n_layer:,}; expected no more than the file's "
             f"{len(file.tensors):,} tensors"
         )
-    if context > _MAX_CONTEXT:
-        raise file.refuse(f"llama.context_length is {context:,}; expected at most {_MAX_CONTEXT:,}")
+    if context > MAX_CONTEXT:
+        raise file.refuse(f"llama.context_length is {context:,}; expected at most {MAX_CONTEXT:,}")
     table = file.tensors.get("token_embd.weight")
     if table is None:
         raise file.refuse("has no tensor token_embd.weight")
@@ -152,94 +157,66 @@ def _config(file: GGUF) -> GPTConfig:
         raise file.refuse(str(error)) from None
 
 
-def _shapes(config: GPTConfig) -> dict[str, tuple[int, ...]]:
-    """The tensors that the file must have, and no others."""
-    c, inner = config.n_embd, config.n_inner or 0
-    kv = (config.n_kv_head or config.n_head) * c // config.n_head
-    shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": (config.vocab_size, c)}
-    for i in range(config.n_layer):
-        shapes |= {
-            f"blk.{i}.attn_norm.weight": (c,),
-            f"blk.{i}.attn_q.weight": (c, c),
-            f"blk.{i}.attn_k.weight": (kv, c),
-            f"blk.{i}.attn_v.weight": (kv, c),
-            f"blk.{i}.attn_output.weight": (c, c),
-            f"blk.{i}.ffn_norm.weight": (c,),
-            f"blk.{i}.ffn_gate.weight": (inner, c),
-            f"blk.{i}.ffn_up.weight": (inner, c),
-            f"blk.{i}.ffn_down.weight": (c, inner),
+# Our layer, and which of theirs its rows are, in the order of ours.
+_BLOCK = {
+    "ln_1": ("attn_norm",),
+    "attn.c_attn": ("attn_q", "attn_k", "attn_v"),
+    "attn.c_proj": ("attn_output",),
+    "ln_2": ("ffn_norm",),
+    "mlp.c_fc": ("ffn_gate", "ffn_up"),
+    "mlp.c_proj": ("ffn_down",),
+}
+_OUTSIDE = {"wte": "token_embd", "ln_f": "output_norm", "lm_head": "output"}
+
+
+def _layout(config: GPTConfig) -> Layout:
+    """Which tensors of the file each parameter of ours is."""
+    keys = config.kv_heads * config.head_size
+    rows = {"attn_q": config.n_embd, "attn_k": keys, "attn_v": keys}
+    rows |= {"ffn_gate": config.inner, "ffn_up": config.inner}
+    parts: dict[str, tuple[Part, ...]] = {}
+    for name, shape in parameter_shapes(config).items():
+        layer = name.removesuffix(".weight")
+        if layer in _OUTSIDE:
+            parts[name] = (Part(f"{_OUTSIDE[layer]}.weight", shape),)
+        else:
+            _, number, inner = layer.split(".", 2)
+            parts[name] = tuple(
+                Part(f"blk.{number}.{theirs}.weight", (rows.get(theirs, shape[0]), *shape[1:]))
+                for theirs in _BLOCK[inner]
+            )
+    return parts
+
+
+class _AsFloats:
+    """The file as the other formats' tables see it: whatever it has comes out in float32."""
+
+    def __init__(self, file: GGUF) -> None:
+        self.path = str(file.path)
+        self.entries = {
+            name: Entry("F32", row.shape, row.start, row.start + row.nbytes)
+            for name, row in file.tensors.items()
         }
-    shapes["output_norm.weight"] = (c,)
-    if not config.tied_head:
-        shapes["output.weight"] = (config.vocab_size, c)
-    return shapes
+        self._file = file
+
+    def read_into(self, name: str, out: NDArray[Any]) -> None:
+        """Read one tensor."""
+        self._file.read(name, out=out)
 
 
 def _state(file: GGUF, config: GPTConfig) -> dict[str, NDArray[np.float32]]:
     """The parameters under our names. Each tensor is read into its place in the result."""
-    shapes = _shapes(config)
     if "rope_freqs.weight" in file.tensors:
         raise file.refuse(
             "has rope_freqs.weight, which scales the rotation's frequencies; that cannot be "
             "represented"
         )
-    missing = [name for name in shapes if name not in file.tensors]
-    left_over = [name for name in file.tensors if name not in shapes]
-    if missing or left_over:
-        parts = [f"missing: {listed(missing)}"] if missing else []
-        parts += [f"left over: {listed(left_over)}"] if left_over else []
-        raise file.refuse(f"tensors {'; '.join(parts)}")
-    for name, shape in shapes.items():
-        if file.tensors[name].shape != shape:
-            raise file.refuse(
-                f"tensor {name} has the shape {file.tensors[name].shape}; expected {shape}"
-            )
-    c, inner = config.n_embd, config.n_inner or 0
-    heads, kv_heads = config.n_head, config.n_kv_head or config.n_head
-    kv = kv_heads * c // heads
-    state = {"wte.weight": file.read("token_embd.weight")}
+    state = read_state(_AsFloats(file), _layout(config), config)
+    heads, kv_heads, size = config.n_head, config.kv_heads, config.head_size
     for i in range(config.n_layer):
-        qkv = np.empty((c + 2 * kv, c), np.float32)
-        q, k, v = qkv[:c], qkv[c : c + kv], qkv[c + kv :]
-        file.read(f"blk.{i}.attn_q.weight", out=q)
-        file.read(f"blk.{i}.attn_k.weight", out=k)
-        file.read(f"blk.{i}.attn_v.weight", out=v)
+        q, k, _ = np.split(
+            state[f"h.{i}.attn.c_attn.weight"], [heads * size, (heads + kv_heads) * size]
+        )
         q[...] = half_split(q, heads)
         k[...] = half_split(k, kv_heads)
-        fc = np.empty((2 * inner, c), np.float32)
-        file.read(f"blk.{i}.ffn_gate.weight", out=fc[:inner])
-        file.read(f"blk.{i}.ffn_up.weight", out=fc[inner:])
-        state |= {
-            f"h.{i}.ln_1.weight": file.read(f"blk.{i}.attn_norm.weight"),
-            f"h.{i}.attn.c_attn.weight": qkv,
-            f"h.{i}.attn.c_proj.weight": file.read(f"blk.{i}.attn_output.weight"),
-            f"h.{i}.ln_2.weight": file.read(f"blk.{i}.ffn_norm.weight"),
-            f"h.{i}.mlp.c_fc.weight": fc,
-            f"h.{i}.mlp.c_proj.weight": file.read(f"blk.{i}.ffn_down.weight"),
-        }
-    state["ln_f.weight"] = file.read("output_norm.weight")
-    if not config.tied_head:
-        state["lm_head.weight"] = file.read("output.weight")
     return state
-
-
-def half_split(rows: NDArray[Any], heads: int) -> NDArray[Any]:
-    """Put rows of Q or K from llama.cpp's order, whose pairs are neighbours, into halves.
-
-    Parameters
-    ----------
-    rows : (H D, C)
-    heads : int
-        H: of queries for Q, of keys for K.
-
-    Returns
-    -------
-    (H D, C)
-        A copy.
-
-    >>> half_split(np.array([[0], [2], [1], [3], [4], [6], [5], [7]]), heads=2).ravel().tolist()
-    [0, 1, 2, 3, 4, 5, 6, 7]
-    """
-    count, columns = rows.shape
-    pairs = rows.reshape(heads, count // heads // 2, 2, columns)  # (H, D / 2, 2, C)
-    return pairs.swapaxes(1, 2).reshape(count, columns)

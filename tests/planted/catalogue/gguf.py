@@ -53,10 +53,8 @@ BUGS = [
     Bug(
         "up_and_gate_swapped",
         GGUF + "model.py",
-        was='file.read(f"blk.{i}.ffn_gate.weight", out=fc[:inner])\n'
-        '        file.read(f"blk.{i}.ffn_up.weight", out=fc[inner:])',
-        becomes='file.read(f"blk.{i}.ffn_gate.weight", out=fc[inner:])\n'
-        '        file.read(f"blk.{i}.ffn_up.weight", out=fc[:inner])',
+        was='"mlp.c_fc": ("ffn_gate", "ffn_up"),',
+        becomes='"mlp.c_fc": ("ffn_up", "ffn_gate"),',
         caught_by=MODEL + "test_every_weight_is_where_it_belongs",
         lesson="silu(a) b and a silu(b) are alike enough for fluent text.",
     ),

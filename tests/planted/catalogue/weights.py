@@ -183,8 +183,8 @@ BUGS = [
     Bug(
         "rows_of_values_regrouped_too",
         HOME + "layout.py",
-        was="half_order(config.n_head + config.kv_heads, config.head_size)",
-        becomes="half_order(config.n_head + 2 * config.kv_heads, config.head_size)",
+        was="heads = config.n_head + config.kv_heads\n",
+        becomes="heads = config.n_head + 2 * config.kv_heads\n",
         caught_by=LLAMA2C + "test_neighbours_and_halves_are_one_model[True]",
         lesson="Queries and keys are compared with each other, values are not: their order counts.",
     ),
