@@ -102,6 +102,14 @@ BUGS = [
         lesson="The rule stands in two kernels, and one of them is right.",
     ),
     Bug(
+        "a_cache_that_grows_forgets",
+        "nn/cache.py",
+        was="grown[:, :, : self.length] = former[:, :, : self.length]",
+        becomes="pass",
+        caught_by="tests/nn/test_cache.py::test_memory_is_taken_for_what_comes",
+        lesson="Prompts of a test fit into the first piece of memory; conversations do not.",
+    ),
+    Bug(
         "swiglu_as_narrow_as_gelu",
         "gpt/config.py",
         was="-(-8 * self.n_embd // 24) * 8",
