@@ -6,7 +6,11 @@ arrays that it keeps for the backward pass.
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from scratchgrad.gpt.shapes import parameter_shapes
 
 if TYPE_CHECKING:
     from scratchgrad.gpt.config import GPTConfig
@@ -17,21 +21,27 @@ def _widths(c: GPTConfig) -> tuple[int, int]:
     return (c.n_head + 2 * c.kv_heads) * c.head_size, c.inner * (2 if c.mlp == "swiglu" else 1)
 
 
+# By part, what stands in the names of its parameters.
+PARTS = {
+    "token embedding": ("wte.",),
+    "positions": ("wpe.",),
+    "attention": ("attn.c_",),
+    "mlp": ("mlp.",),
+    "norms": ("ln_", "_norm."),
+    "head": ("lm_head.",),
+}
+
+
 def parameters(c: GPTConfig) -> dict[str, int]:
     """How many numbers each part learns."""
-    qkv, wide = _widths(c)
-    bias = 1 if c.bias else 0
-    norm = c.n_embd * (1 + (bias if c.norm == "layernorm" else 0))
-    attention = (qkv + c.n_embd) * c.n_embd + bias * (qkv + c.n_embd)
-    mlp = (wide + c.inner) * c.n_embd + bias * (wide + c.n_embd)
-    head_norms = 2 * c.head_size if c.qk_norm else 0
+    # One layer, times the layers: somebody may ask for a billion of them.
+    numbers = {
+        name: math.prod(shape) * (c.n_layer if name.startswith("h.") else 1)
+        for name, shape in parameter_shapes(replace(c, n_layer=1)).items()
+    }
     return {
-        "token embedding": c.vocab_size * c.n_embd,
-        "positions": c.block_size * c.n_embd if c.position == "learned" else 0,
-        "attention": c.n_layer * attention,
-        "mlp": c.n_layer * mlp,
-        "norms": c.n_layer * (2 * norm + head_norms) + norm,
-        "head": 0 if c.tied_head else c.vocab_size * c.n_embd,
+        part: sum(n for name, n in numbers.items() if any(word in name for word in words))
+        for part, words in PARTS.items()
     }
 
 

@@ -25,7 +25,8 @@ from typing import Any
 
 from scratchgrad.errors import ConfigError
 from scratchgrad.gpt import GPTConfig
-from scratchgrad.interop.layout import Layout, Part, parameter_shapes
+from scratchgrad.gpt.shapes import parameter_shapes
+from scratchgrad.interop.layout import Layout, Part
 from scratchgrad.interop.settings import HARMLESS, Settings
 
 ARCHITECTURES = ("GPT2LMHeadModel", "GPT2Model")

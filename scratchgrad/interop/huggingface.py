@@ -20,6 +20,7 @@ import numpy as np
 from scratchgrad.data.files import to_json, write_atomically
 from scratchgrad.errors import CheckpointError, ConfigError, DataError
 from scratchgrad.gpt import GPT, GPTConfig
+from scratchgrad.gpt.shapes import parameter_shapes
 from scratchgrad.interop import gpt2, llama
 from scratchgrad.interop.files import read_json_file
 from scratchgrad.interop.layout import (
@@ -276,8 +277,6 @@ def write_folder(
 
 
 def _with_zeros(config: GPTConfig, state: Mapping[str, Any]) -> dict[str, Any]:
-    from scratchgrad.interop.layout import parameter_shapes
-
     shapes = parameter_shapes(config)
     return {n: state[n] if n in state else np.zeros(s, np.float32) for n, s in shapes.items()}
 

@@ -27,8 +27,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from scratchgrad.gpt import GPTConfig
+from scratchgrad.gpt.shapes import parameter_shapes
 from scratchgrad.interop.gpt2 import refuse_other
-from scratchgrad.interop.layout import Layout, Part, parameter_shapes
+from scratchgrad.interop.layout import Layout, Part
 from scratchgrad.interop.settings import HARMLESS, Settings
 
 ARCHITECTURES = {

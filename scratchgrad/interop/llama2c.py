@@ -32,8 +32,9 @@ import numpy as np
 
 from scratchgrad.errors import CheckpointError, ConfigError
 from scratchgrad.gpt import GPT, GPTConfig
+from scratchgrad.gpt.shapes import parameter_shapes
 from scratchgrad.interop.files import first_bytes
-from scratchgrad.interop.layout import Layout, Part, check_size, parameter_shapes, read_state
+from scratchgrad.interop.layout import Layout, Part, check_size, read_state
 from scratchgrad.interop.pretrained import Pretrained, quietly_load_tokenizer
 from scratchgrad.interop.tensor_file import Entry, TensorFile
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import scratchgrad as sg
-from scratchgrad.interop.layout import parameter_shapes
+from scratchgrad.gpt.shapes import parameter_shapes
 from scratchgrad.interop.pretrained import read_pretrained
 from tests.interop.models import folder, model, tensors_of
 

@@ -46,6 +46,12 @@ def test_the_inner_width_of_swiglu() -> None:
     assert sg.GPTConfig(n_embd=96, **{**sizes, "mlp": "gelu"}).inner == 384
 
 
+def test_a_billion_layers_are_counted_at_once() -> None:
+    config = sg.GPTConfig.preset("gpt2", n_layer=10**9)
+    outside = (50257 + 1024) * 768 + 2 * 768
+    assert config.num_parameters == outside + 10**9 * (12 * 768**2 + 13 * 768)
+
+
 PUBLISHED = {
     "gpt2": 124_439_808,
     "gpt2-medium": 354_823_168,

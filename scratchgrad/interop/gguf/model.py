@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from scratchgrad.errors import ConfigError
 from scratchgrad.gpt import GPT, GPTConfig
+from scratchgrad.gpt.shapes import parameter_shapes
 from scratchgrad.interop.gguf.reading import GGUF, Array
 from scratchgrad.interop.gguf.tokenizer import read_tokenizer
 from scratchgrad.interop.layout import (
@@ -28,7 +29,6 @@ from scratchgrad.interop.layout import (
     Layout,
     Part,
     half_split,
-    parameter_shapes,
     read_state,
 )
 from scratchgrad.interop.pretrained import Pretrained
