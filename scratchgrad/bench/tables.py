@@ -177,6 +177,19 @@ def compared_memory(record: dict[str, Any], rival: str) -> str:
     )
 
 
+def decoding(record: dict[str, Any], threads: int) -> str:
+    """How near decoding comes to reading the weights and doing nothing else."""
+    low, high = share(record["share_low"]), share(record["share_high"])
+    return (
+        f"a token reads {record['weight_bytes'] / 1e6:,.4g} MB of weights: scratchgrad "
+        f"{record['bytes_per_second'] / 1e9:.1f} GB/s, transformers "
+        f"{record['rival_bytes_per_second'] / 1e9:.1f} GB/s; a plain read of as much by "
+        f"{threads} threads {record['read_bytes_per_second'] / 1e9:.1f} GB/s\n"
+        f"share of the plain read: scratchgrad {share(record['share'])} ({low} to {high}), "
+        f"transformers {share(record['rival_share'])}"
+    )
+
+
 def tokenizers(rows: list[dict[str, Any]]) -> str:
     """A line for each program at one piece of work; the first is the one to compare with."""
     counted = {"train": "tokens", "encode": "ids"}[rows[0]["work"]]

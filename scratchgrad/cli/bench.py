@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from scratchgrad.cli.names import no_such
+from scratchgrad.cli.opening import MODEL_HELP
 from scratchgrad.cli.output import check_output, write_output
 from scratchgrad.errors import ConfigError
 
@@ -20,8 +21,10 @@ KERNELS = (
 )  # fmt: skip
 PARTS = ("peak", *KERNELS, "step", "memory")
 STEPS = ("char", "baby", "gpt2")
-RIVALS = ("torch", "numpy", "tokenizers")
+RIVALS = ("torch", "numpy", "tokenizers", "transformers")
 TOKENIZER_PARTS = ("train", "encode", "memory")  # of --vs tokenizers
+DECODING_PARTS = ("decode", "prefill")  # of --vs transformers
+PARTS_OF = {"tokenizers": TOKENIZER_PARTS, "transformers": DECODING_PARTS}
 MOST_TOKENS, MOST_ROUNDS = 1_000_000, 1000  # beyond that it is a slip of the keyboard
 
 _EPILOG = """\
@@ -35,6 +38,7 @@ examples:
   scratchgrad bench --vs numpy matmul           products against NumPy's BLAS
   scratchgrad bench --vs tokenizers --text DIR  BPE against tokenizers, rustbpe, tiktoken (minutes)
   scratchgrad bench train --vs tokenizers --text DIR --rounds 3      its parts: train encode memory
+  scratchgrad bench --vs transformers --model smollm2   a model's speed; its parts: decode prefill
 
 presets: char, 65 ids, context 64, 4 layers, 4 heads, 128 channels, batch 12; baby, 65, 256, 6, 6,
 384, 4; gpt2, 50257, 256, 12, 12, 768, 1. docs/bench.md says what each figure means.
@@ -54,8 +58,8 @@ def add_parser(commands: Any) -> None:
         "parts",
         nargs="*",
         metavar="PART",
-        help=f"{', '.join(PARTS)}; with --vs tokenizers {', '.join(TOKENIZER_PARTS)} "
-        f"(default: all)",
+        help=f"{', '.join(PARTS)}; with --vs tokenizers {', '.join(TOKENIZER_PARTS)}; with "
+        f"--vs transformers {', '.join(DECODING_PARTS)} (default: all)",
     )
     parser.add_argument(
         "--preset",
@@ -84,6 +88,11 @@ def add_parser(commands: Any) -> None:
         "--vocab-size", type=int, metavar="N", help="--vs tokenizers: ids (default: 32768)"
     )
     parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        help=f"--vs transformers: {MODEL_HELP} (default: none, it must be given)",
+    )
+    parser.add_argument(
         "--rounds", type=int, metavar="N", help="--vs: turns of each side (default: 5; --quick 3)"
     )
     parser.add_argument(
@@ -97,7 +106,7 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print, return the exit code."""
-    parts = TOKENIZER_PARTS if arguments.vs == "tokenizers" else PARTS
+    parts = PARTS_OF.get(arguments.vs, PARTS)
     for part in arguments.parts:
         if part not in parts:
             raise no_such("part", part, parts, f"there are {', '.join(parts)}")
@@ -105,8 +114,12 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError("--roofline: goes with our own figures, not with --vs")
     if arguments.no_compile and arguments.vs != "torch":
         raise ConfigError("--no-compile: goes with --vs torch")
+    if arguments.model is not None and arguments.vs != "transformers":
+        raise ConfigError("--model: goes with --vs transformers")
     if arguments.vs == "tokenizers":
         _check_tokenizers(arguments)
+    elif arguments.vs == "transformers":
+        _check_transformers(arguments)
     else:
         _check_use(arguments)
     if arguments.json != "-":
@@ -128,6 +141,8 @@ def run(arguments: argparse.Namespace) -> int:
     say = _Printer(quiet=arguments.json == "-")
     if arguments.vs == "tokenizers":
         code = _tokenizers(arguments, report, say)
+    elif arguments.vs == "transformers":
+        code = _transformers(arguments, report, say)
     else:
         say(machine.heading(report["machine"]))
         code = (_versus if arguments.vs else _measure)(arguments, report, say)
@@ -178,6 +193,18 @@ def _check_tokenizers(arguments: argparse.Namespace) -> None:
         raise ConfigError(
             f"--vocab-size: expected 257 (the bytes and a merge) to {MOST_TOKENS}, got {size}"
         )
+    _check_rounds(arguments)
+
+
+def _check_transformers(arguments: argparse.Namespace) -> None:
+    """Refuse what does not go with --vs transformers, before anything is imported."""
+    for option in ("preset", "dtype", "text", "vocab_size"):
+        if getattr(arguments, option) is not None:
+            name = option.replace("_", "-")
+            raise ConfigError(f"--{name}: does not go with --vs transformers")
+    if not arguments.model:
+        given = "an empty name" if arguments.model == "" else "nothing"
+        raise ConfigError(f"--vs transformers: expected --model and a {MODEL_HELP}; got {given}")
     _check_rounds(arguments)
 
 
@@ -323,3 +350,46 @@ def _tokenizers(arguments: argparse.Namespace, report: dict[str, Any], say: _Pri
         ]
         say("\n" + tables.tokenizer_memory(found["memory"]))
     return 0 if all(row["agree"] for row in found["rows"]) else DIFFER
+
+
+def _transformers(arguments: argparse.Namespace, report: dict[str, Any], say: _Printer) -> int:
+    import tempfile
+    from pathlib import Path
+
+    from scratchgrad.bench import against_transformers, machine, tables, versus
+    from scratchgrad.cli.opening import open_any
+    from scratchgrad.kernels.threads import get_threads
+
+    threads, parts = get_threads(), arguments.parts or DECODING_PARTS
+    rounds = arguments.rounds or (3 if arguments.quick else versus.ROUNDS)
+    say.doing(f"opening {arguments.model}")
+    pretrained = open_any(arguments.model)
+    layout = against_transformers.layout_of(pretrained.model.config, arguments.model)
+    works = against_transformers.works(pretrained.model, parts, arguments.quick)
+    found = report["decoding"] = {
+        "model": arguments.model,
+        "parameters": pretrained.model.config.num_parameters,
+    }
+    report["compared"] = []
+    with (
+        against_transformers.rival_side(threads) as rival,
+        against_transformers.our_side(threads) as ours,
+        tempfile.TemporaryDirectory() as name,
+    ):
+        say(machine.heading(report["machine"]))  # not before all that is needed is there
+        report["rival"] = rival.about
+        say(f"{arguments.model}: {found['parameters']:,} parameters, in float32 on both sides")
+        say(f"against {rival.about}; {rounds} rounds in turn, each side in a process of its own")
+        say.doing("writing the model for both sides")
+        against_transformers.export(pretrained, Path(name), layout)
+        del pretrained
+        for work in works:
+            say.doing(work["label"])
+            one, reads = against_transformers.compare(ours, rival, work, Path(name), rounds)
+            report["compared"].append(one.record())
+            if reads:
+                found |= against_transformers.summary(one, reads, work["bytes"])
+    say("\n" + tables.compared(report["compared"], "transformers"))
+    if "share" in found:
+        say("\n" + tables.decoding(found, threads))
+    return 0 if all(record["agree"] for record in report["compared"]) else DIFFER

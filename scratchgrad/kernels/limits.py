@@ -1,6 +1,6 @@
-"""What no kernel can exceed, as kernels: memory copied, and multiply-adds that wait for nothing.
+"""What no kernel can exceed, as kernels: memory read, copied, multiply-adds that wait for nothing.
 
-`scratchgrad bench` times these two, and holds the others against them.
+`scratchgrad bench` times these three, and holds the others against them.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from scratchgrad.kernels.simd import ROWS, columns, tile
 
 Array = NDArray[np.floating]
 
-CHUNK = 1 << 16  # elements in a unit of copying
+CHUNK = 1 << 16  # elements in a unit of copying, and of reading
 DEPTH = 128  # steps of a tile: its operands take some 20 KB, and so stay in the first cache
 
 
@@ -39,6 +39,44 @@ def copy(x: Array, y: Array) -> None:
     if not fit or not (x.flags.c_contiguous and y.flags.c_contiguous):
         raise ShapeError(f"copy: expected two flat arrays of one kind, got {x.shape}, {y.shape}")
     _copy(-(-x.size // CHUNK), x, y, work=x.size * 8)
+
+
+@kernel()
+def _read(start, stop, words, found):
+    for unit in range(start, stop):
+        part, bits = words[unit * CHUNK : unit * CHUNK + CHUNK], found[unit]
+        for i in range(part.size):
+            bits ^= part[i]
+        found[unit] = bits
+
+
+def read(x: Array) -> int:
+    """Every number read once, by all threads.
+
+    The bits are combined by exclusive or. A sum of float would be one chain of additions, each of
+    which waits for the last: its order must not change. This order may, so it is vectorised, and
+    nothing but memory is waited for.
+
+    Parameters
+    ----------
+    x : (N,), contiguous, of a multiple of 8 bytes
+
+    Returns
+    -------
+    int
+        The exclusive or of all words of 64 bits.
+
+    Raises
+    ------
+    ShapeError
+        If it is not.
+    """
+    if x.ndim != 1 or not x.flags.c_contiguous or x.nbytes % 8:
+        raise ShapeError(f"read: expected a flat array of whole words of 8 bytes, got {x.shape}")
+    words = x.view(np.uint64)
+    found = np.zeros(-(-words.size // CHUNK), np.uint64)
+    _read(found.size, words, found, work=words.size * 8)
+    return int(np.bitwise_xor.reduce(found))
 
 
 @kernel(fastmath=EXACT)
