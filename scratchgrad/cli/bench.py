@@ -8,7 +8,7 @@ import json
 import sys
 from typing import Any
 
-from scratchgrad.cli.names import no_such
+from scratchgrad.cli.names import counted, no_such
 from scratchgrad.cli.opening import MODEL_HELP
 from scratchgrad.cli.output import check_output, write_output
 from scratchgrad.errors import ConfigError
@@ -379,7 +379,8 @@ def _transformers(arguments: argparse.Namespace, report: dict[str, Any], say: _P
         say(machine.heading(report["machine"]))  # not before all that is needed is there
         report["rival"] = rival.about
         say(f"{arguments.model}: {found['parameters']:,} parameters, in float32 on both sides")
-        say(f"against {rival.about}; {rounds} rounds in turn, each side in a process of its own")
+        turns = counted(rounds, "round")
+        say(f"against {rival.about}; {turns} in turn, each side in a process of its own")
         say.doing("writing the model for both sides")
         against_transformers.export(pretrained, Path(name), layout)
         del pretrained

@@ -4,6 +4,7 @@ from tests.planted.bug import Bug
 from tests.planted.catalogue import (
     attention,
     checker,
+    decoding,
     elementwise,
     engine,
     formats,
@@ -40,5 +41,6 @@ CATALOGUE: list[Bug] = [
     *patterns.BUGS,
     *tokenizer.BUGS,
     *weights.BUGS,
+    *decoding.BUGS,
     *checker.BUGS,
 ]
