@@ -19,7 +19,7 @@ from scratchgrad.cases.layers import MAX_ENTRIES, Repeated
 from scratchgrad.gpt import GPT, GPTConfig
 from scratchgrad.gradcheck import GradcheckReport, gradcheck
 
-# By switch, what each of its values sets. Heads have two pairs: RoPE turns the first as others do.
+# By switch, what each of its values sets.
 SWITCHES: Mapping[str, Mapping[str, dict[str, Any]]] = {
     "norm": {"layernorm": {"norm": "layernorm"}, "rmsnorm": {"norm": "rmsnorm"}},
     "norm_position": {"pre": {"norm_position": "pre"}, "post": {"norm_position": "post"}},
@@ -54,7 +54,9 @@ DRAWS = 200
 def tiny_config(values: Mapping[str, str], n_layer: int = 1) -> GPTConfig:
     """The smallest GPT in which each switch makes a difference, with these values."""
     changes = {k: v for name, value in values.items() for k, v in SWITCHES[name][value].items()}
-    sizes = {"vocab_size": 5, "block_size": 4, "n_layer": n_layer, "n_head": 4, "n_embd": 16}
+    # RoPE turns the first pair of a head as others do: it needs a second.
+    n_embd = 16 if changes.get("position") == "rope" else 8
+    sizes = {"vocab_size": 5, "block_size": 4, "n_layer": n_layer, "n_head": 4, "n_embd": n_embd}
     return GPTConfig(**{**sizes, "n_inner": 3, "norm_eps": NORM_EPS, **changes})
 
 
