@@ -8,6 +8,7 @@ that memory is that array and a megabyte.
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -59,7 +60,7 @@ class Tensors(Protocol):
         ...
 
 
-class TensorFile:
+class TensorFile(ABC):
     """A file that is open, and where in it the arrays lie.
 
     Attributes
@@ -81,9 +82,9 @@ class TensorFile:
             self._file.close()
             raise
 
+    @abstractmethod
     def _find(self) -> dict[str, Entry]:
         """Read what the file says about itself, at its begin, and check it."""
-        raise NotImplementedError
 
     def __enter__(self) -> Any:
         return self
