@@ -1,6 +1,7 @@
 """Text in, ids out in batches: reading, splitting, and the seeded order of the training data.
 
 Read ``text`` (files to one string), then ``batches`` (ids to the arrays a model trains on).
+``untrusted`` is what every reader of files from anywhere stands on.
 """
 
 from scratchgrad.data.batches import (

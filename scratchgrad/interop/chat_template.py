@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scratchgrad.data.untrusted import shorten
 from scratchgrad.errors import ConfigError, DataError
 from scratchgrad.tokenizer import BPETokenizer
 from scratchgrad.tokenizer.chat import CHAT_TOKENS
-from scratchgrad.tokenizer.checks import check_several, shorten
+from scratchgrad.tokenizer.checks import check_several
 from scratchgrad.tokenizer.special import SpecialTokens
 
 if TYPE_CHECKING:

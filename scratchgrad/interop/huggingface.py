@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from scratchgrad.data.files import to_json, write_atomically
+from scratchgrad.data.untrusted import shorten
 from scratchgrad.errors import CheckpointError, ConfigError, DataError
 from scratchgrad.gpt import GPT, GPTConfig
 from scratchgrad.gpt.shapes import parameter_shapes
@@ -50,8 +51,7 @@ from scratchgrad.interop.pretrained import (
 from scratchgrad.interop.shards import open_weights
 from scratchgrad.interop.tensor_file import Tensors
 from scratchgrad.tokenizer import BPETokenizer
-from scratchgrad.tokenizer.checks import shorten
-from scratchgrad.tokenizer.formats.reading import read_json  # which takes a large vocabulary
+from scratchgrad.tokenizer.reading import read_json  # which takes a large vocabulary
 
 _HEAD = "lm_head.weight"
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scratchgrad.data.untrusted import shorten
 from scratchgrad.errors import DataError
 from scratchgrad.interop.pretrained import Pretrained
-from scratchgrad.tokenizer.checks import shorten
 
 
 def check_known(pretrained: Pretrained, ids: Any, name: str) -> NDArray[np.int64]:

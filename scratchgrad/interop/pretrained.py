@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scratchgrad.data.files import to_json, write_atomically
+from scratchgrad.data.untrusted import shorten
 from scratchgrad.errors import CheckpointError, ConfigError, DataError
 from scratchgrad.gpt import GPT, GPTConfig
 from scratchgrad.interop.files import PICKLE_ADVICE, first_bytes, open_file, read_json_file
@@ -30,7 +31,6 @@ from scratchgrad.interop.safetensors_file import (
 )
 from scratchgrad.interop.shards import INDEX, PICKLES, WEIGHTS
 from scratchgrad.tokenizer import load_tokenizer
-from scratchgrad.tokenizer.checks import shorten
 
 if TYPE_CHECKING:
     from scratchgrad.tokenizer import Tokenizer

@@ -30,10 +30,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchgrad.data.files import TEMPORARY_SUFFIX, sync_folder
+from scratchgrad.data.untrusted import shorten
 from scratchgrad.errors import CheckpointError, DtypeError
 from scratchgrad.interop.files import parse_json
 from scratchgrad.interop.tensor_file import WIDTHS, Entry, TensorFile
-from scratchgrad.tokenizer.checks import shorten
 
 MAX_HEADER_BYTES = 100_000_000
 _LONGEST_NAME = 1024

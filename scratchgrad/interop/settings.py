@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from scratchgrad.data.untrusted import shorten
 from scratchgrad.errors import CheckpointError
 from scratchgrad.interop.files import listed
-from scratchgrad.tokenizer.checks import shorten
 
 # What Hugging Face keeps in a config.json about training, generating, tasks other than this one,
 # and who wrote the file with what.

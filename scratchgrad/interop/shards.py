@@ -12,11 +12,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from scratchgrad.data.untrusted import shorten
 from scratchgrad.errors import CheckpointError
 from scratchgrad.interop.files import PICKLE_ADVICE, listed, read_json_file
 from scratchgrad.interop.safetensors_file import SafetensorsFile
 from scratchgrad.interop.tensor_file import Entry
-from scratchgrad.tokenizer.checks import shorten
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"

@@ -16,10 +16,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from scratchgrad.data.untrusted import shorten
 from scratchgrad.errors import CheckpointError
 from scratchgrad.interop.dtypes import bfloat16_to_float32, float16_to_float32
 from scratchgrad.interop.files import open_file, read_exactly
-from scratchgrad.tokenizer.checks import shorten
 
 # Bytes of a number. What is no float is checked for its place in the file, and not read.
 WIDTHS = {

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scratchgrad.data import smallest_dtype
+from scratchgrad.data.untrusted import shorten
 from scratchgrad.errors import ConfigError, DtypeError
 from scratchgrad.tokenizer.chat import conversation
-from scratchgrad.tokenizer.checks import check_path, check_progress, check_several, shorten
+from scratchgrad.tokenizer.checks import check_path, check_progress, check_several
 from scratchgrad.tokenizer.corpus import Source, files_in, to_bytes, total_bytes
 from scratchgrad.tokenizer.decoding import Decoder, TokenStream
 from scratchgrad.tokenizer.encoding import TextEncoder

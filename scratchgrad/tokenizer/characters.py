@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scratchgrad.data import smallest_dtype
+from scratchgrad.data.untrusted import shorten
 from scratchgrad.errors import DataError, DtypeError
-from scratchgrad.tokenizer.checks import check_path, write_file
+from scratchgrad.tokenizer.checks import write_file
 from scratchgrad.tokenizer.decoding import check_id, check_ids
+from scratchgrad.tokenizer.reading import read_json
 
 FORMAT = "scratchgrad-characters"
 VERSION = 1
@@ -54,7 +56,7 @@ class CharTokenizer:
             if not isinstance(character, str) or len(character) != 1:
                 raise DataError(
                     f"{origin}: entry {place} of the vocabulary must be one character; "
-                    f"got {_shorten(character)}"
+                    f"got {shorten(character)}"
                 )
             if character in seen:
                 raise DataError(
@@ -170,30 +172,21 @@ class CharTokenizer:
             The file is missing, is not such a file, or its vocabulary cannot be one: an entry
             that is no single character, or one that stands twice.
         """
-        try:
-            body = json.loads(check_path(path, "path").read_bytes().decode("utf-8"))
-        except FileNotFoundError:
-            raise DataError(f"no such tokenizer file: {path}") from None
-        except OSError as error:
-            raise DataError(f"cannot read tokenizer {path}: {error.strerror}") from None
-        except (ValueError, RecursionError) as error:
-            reason = "nested too deeply" if isinstance(error, RecursionError) else error
-            raise DataError(f"{path} is not a tokenizer: no valid JSON ({reason})") from None
-        if not isinstance(body, dict) or body.get("format") != FORMAT:
-            found = body.get("format") if isinstance(body, dict) else body
+        body = read_json(path)
+        if body.get("format") != FORMAT:
             raise DataError(
                 f"{path} is not a character tokenizer: expected format {FORMAT!r}; "
-                f"got {_shorten(found)}"
+                f"got {shorten(body.get('format'))}"
             )
         if body.get("version") != VERSION or isinstance(body["version"], bool):
             raise DataError(
                 f"{path}: expected version {VERSION} of {FORMAT}; got "
-                f"{_shorten(body.get('version'))}; a newer scratchgrad may read it"
+                f"{shorten(body.get('version'))}; a newer scratchgrad may read it"
             )
         characters = body.get("characters")
         if not isinstance(characters, list) or not characters:
             raise DataError(
-                f"{path}: expected a list of characters, not empty; got {_shorten(characters)}"
+                f"{path}: expected a list of characters, not empty; got {shorten(characters)}"
             )
         tokenizer = cls()
         tokenizer._set(characters, str(path))
@@ -225,9 +218,3 @@ def _name(character: str) -> str:
     return (
         f"{ascii(character) if character.isspace() else repr(character)} (U+{ord(character):04X})"
     )
-
-
-def _shorten(value: object) -> str:
-    """Return the repr of a value from a file, cut to a length that fits one line."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from scratchgrad.data.files import write_atomically
+from scratchgrad.data.untrusted import shorten
 from scratchgrad.errors import DataError, DtypeError
 
 
@@ -66,24 +67,3 @@ def check_progress(progress: Any) -> Callable[[str, int, int | None], None]:
             f"{shorten(progress)}"
         )
     return progress
-
-
-def shorten(value: object) -> str:
-    """Return the repr of a value from anywhere, cut to a length that fits one line."""
-    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 200:
-        return "a number of more than 60 digits"  # whose repr may be refused by Python
-    if isinstance(value, (str, bytes, list)):
-        value = value[:80]
-    if isinstance(value, dict):
-        value = dict(list(value.items())[:20])
-    try:
-        text = repr(value)
-    except (RecursionError, ValueError):  # what could just be parsed may be too deep to be shown
-        return f"a {type(value).__name__} nested too deeply"
-    return cut(text)
-
-
-def cut(text: str) -> str:
-    """The text on one line, and no more than fits there."""
-    text = " ".join(text.splitlines())
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from scratchgrad.data.untrusted import shorten
 from scratchgrad.errors import ConfigError, DataError, DtypeError, IdRangeError
-from scratchgrad.tokenizer.checks import shorten
 from scratchgrad.tokenizer.vocabulary import Vocabulary
 
 ERRORS = ("replace", "strict", "ignore", "backslashreplace", "surrogateescape", "surrogatepass")

@@ -19,11 +19,11 @@ import numpy as np
 import regex
 from numpy.typing import NDArray
 
+from scratchgrad.data.untrusted import shorten
 from scratchgrad.errors import ConfigError
 from scratchgrad.kernels.bpe import kinds, scan
 from scratchgrad.kernels.bpe.scan import CL100K, GPT2, O200K, Scanner
 from scratchgrad.kernels.bpe.table import PADDING, padded
-from scratchgrad.tokenizer.checks import shorten
 
 __all__ = ["NAMED", "PADDING", "Pattern", "to_buffer"]
 

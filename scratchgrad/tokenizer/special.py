@@ -12,8 +12,8 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal, TypeAlias
 
+from scratchgrad.data.untrusted import shorten
 from scratchgrad.errors import ConfigError, DataError
-from scratchgrad.tokenizer.checks import shorten
 
 Names: TypeAlias = Collection[str] | Literal["all"]
 

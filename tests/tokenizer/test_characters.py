@@ -109,14 +109,14 @@ def test_a_file_that_lies_is_refused(tmp_path, change, message):
 def test_a_file_that_is_no_tokenizer_is_refused(tmp_path, content):
     path = tmp_path / "t.json"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"t\.json is not a"):
+    with pytest.raises(DataError, match=r"t\.json is (not a|not UTF-8|empty)"):
         CharTokenizer.load(path)
 
 
 def test_a_tokenizer_file_that_is_not_there(tmp_path):
     with pytest.raises(DataError, match="no such tokenizer"):
         CharTokenizer.load(tmp_path / "nowhere")
-    with pytest.raises(DataError, match="cannot read"):
+    with pytest.raises(DataError, match="is a folder"):
         CharTokenizer.load(tmp_path)
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scratchgrad.data.untrusted import shorten
 from scratchgrad.errors import ConfigError
 from scratchgrad.gpt import GPT, GPTConfig
 from scratchgrad.gpt.shapes import parameter_shapes
@@ -33,7 +34,6 @@ from scratchgrad.interop.layout import (
 )
 from scratchgrad.interop.pretrained import Pretrained
 from scratchgrad.interop.tensor_file import Entry
-from scratchgrad.tokenizer.checks import shorten
 
 # What the values of the architecture may be besides those that `_config` reads: only what changes
 # nothing. A value that is not known here may say anything, so it is refused.

@@ -38,10 +38,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scratchgrad.data.untrusted import shorten
 from scratchgrad.errors import CheckpointError
 from scratchgrad.interop.files import open_file, read_exactly
 from scratchgrad.interop.gguf.quantised import BLOCKS, PIECE_BLOCKS
-from scratchgrad.tokenizer.checks import shorten
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)

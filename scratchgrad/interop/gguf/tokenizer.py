@@ -28,10 +28,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from scratchgrad.data.untrusted import shorten
 from scratchgrad.errors import ConfigError, DataError
 from scratchgrad.interop.gguf.reading import GGUF, Array
 from scratchgrad.tokenizer import BPETokenizer
-from scratchgrad.tokenizer.checks import shorten
 from scratchgrad.tokenizer.formats import bytelevel
 from scratchgrad.tokenizer.formats.oniguruma import OLD_CL100K
 

@@ -2,8 +2,8 @@
 
 ``own`` is the format to keep a tokenizer in. ``huggingface`` and ``tiktoken`` are read and written,
 ``gpt2`` and ``llama2c`` are read. A file either means exactly what comes out, or is refused with
-one line that names it. `detect` tells them apart. Read ``reading`` first for what is believed of a
-file, then ``splits`` for what a format without merges means.
+one line that names it. `detect` tells them apart. Read `scratchgrad.tokenizer.reading` first for
+what is believed of a file, then ``splits`` for what a format without merges means.
 """
 
 from scratchgrad.tokenizer.formats.detection import Found, detect

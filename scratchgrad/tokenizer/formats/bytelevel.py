@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scratchgrad.data.untrusted import shorten
 from scratchgrad.errors import DataError
-from scratchgrad.tokenizer.checks import shorten
-from scratchgrad.tokenizer.formats.reading import by_id
+from scratchgrad.tokenizer.reading import by_id
 from scratchgrad.tokenizer.vocabulary import Vocabulary
 
 

@@ -11,7 +11,7 @@ from scratchgrad.errors import DataError
 from scratchgrad.tokenizer import characters
 from scratchgrad.tokenizer.checks import check_path
 from scratchgrad.tokenizer.formats import own, tiktoken
-from scratchgrad.tokenizer.formats.reading import PathLike, beside, read_bytes, read_json
+from scratchgrad.tokenizer.reading import PathLike, beside, read_bytes, read_json
 
 OWN_FORMATS = {own.FORMAT: "own", characters.FORMAT: "characters"}
 

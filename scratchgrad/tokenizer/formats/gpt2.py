@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from scratchgrad.data.untrusted import shorten
 from scratchgrad.errors import DataError
-from scratchgrad.tokenizer.checks import shorten
 from scratchgrad.tokenizer.formats import bytelevel
-from scratchgrad.tokenizer.formats.reading import (
+from scratchgrad.tokenizer.reading import (
     PathLike,
     naming,
     read_json,

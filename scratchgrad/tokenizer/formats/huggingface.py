@@ -22,16 +22,17 @@ from typing import Any
 import numpy as np
 
 from scratchgrad.data.files import to_json
+from scratchgrad.data.untrusted import cut, shorten
 from scratchgrad.errors import DataError
-from scratchgrad.tokenizer.checks import cut, shorten, write_file
+from scratchgrad.tokenizer.checks import write_file
 from scratchgrad.tokenizer.formats import bytelevel
 from scratchgrad.tokenizer.formats.oniguruma import (
     ALL_OF_THE_TEXT,
     SPELLINGS,
     check_same,
 )
-from scratchgrad.tokenizer.formats.reading import PathLike, naming, read_json
 from scratchgrad.tokenizer.formats.splits import merges_in_use
+from scratchgrad.tokenizer.reading import PathLike, naming, read_json
 from scratchgrad.tokenizer.vocabulary import Vocabulary
 
 

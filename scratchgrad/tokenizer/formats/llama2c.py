@@ -16,10 +16,10 @@ import struct
 
 import numpy as np
 
+from scratchgrad.data.untrusted import shorten
 from scratchgrad.errors import DataError
-from scratchgrad.tokenizer.checks import shorten as _shorten
-from scratchgrad.tokenizer.formats.reading import MAX_TOKEN_BYTES, PathLike, naming, read_bytes
 from scratchgrad.tokenizer.formats.splits import every_split
+from scratchgrad.tokenizer.reading import MAX_TOKEN_BYTES, PathLike, naming, read_bytes
 from scratchgrad.tokenizer.vocabulary import Vocabulary
 
 SPECIAL = ("<unk>", "<s>", "</s>")
@@ -96,18 +96,18 @@ def _vocabulary(spellings: list[bytes], scores: np.ndarray) -> Vocabulary:
     for id_, name in enumerate(SPECIAL):
         # written with a newline on either side by llama2.c, for its own output
         if spellings[id_].strip() != name.encode():
-            raise DataError(f"token {id_} is {_shorten(spellings[id_])}; expected {name}")
+            raise DataError(f"token {id_} is {shorten(spellings[id_])}; expected {name}")
     for byte in range(256):
         if spellings[FIRST_BYTE + byte] != b"<0x%02X>" % byte:
             raise DataError(
-                f"token {FIRST_BYTE + byte} is {_shorten(spellings[FIRST_BYTE + byte])}; "
+                f"token {FIRST_BYTE + byte} is {shorten(spellings[FIRST_BYTE + byte])}; "
                 f"expected <0x{byte:02X}>"
             )
     ids: dict[bytes, int] = {}
     for id_, token in enumerate(spellings):
         # Two tokens of one spelling: which of them llama2.c's search finds is left to chance.
         if ids.setdefault(token, id_) != id_:
-            raise DataError(f"ids {ids[token]} and {id_} are both the token {_shorten(token)}")
+            raise DataError(f"ids {ids[token]} and {id_} are both the token {shorten(token)}")
     ordinary = dict(list(ids.items())[FIRST_TOKEN:])
 
     special = {name: id_ for id_, name in enumerate(SPECIAL)}

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import re
 
+from scratchgrad.data.untrusted import shorten
 from scratchgrad.errors import DataError
-from scratchgrad.tokenizer.checks import shorten
 
 # The named patterns as Oniguruma must have them; GPT-2's is built into ByteLevel. tiktoken spells
 # cl100k with \s++$ and {1,3}+ and more ++. Here (?![\s\S]) says what $ means there, the end of the

@@ -37,9 +37,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scratchgrad.data.untrusted import shorten
 from scratchgrad.errors import DataError
-from scratchgrad.tokenizer.checks import shorten, write_file
-from scratchgrad.tokenizer.formats.reading import (
+from scratchgrad.tokenizer.checks import write_file
+from scratchgrad.tokenizer.reading import (
     PathLike,
     check_id,
     id_limit,

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from scratchgrad.tokenizer.formats.reading import check_lengths
+from scratchgrad.tokenizer.reading import check_lengths
 from scratchgrad.tokenizer.vocabulary import Vocabulary
 
 

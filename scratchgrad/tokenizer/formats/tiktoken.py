@@ -28,9 +28,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from scratchgrad.data.untrusted import shorten
 from scratchgrad.errors import DataError
-from scratchgrad.tokenizer.checks import shorten, write_file
-from scratchgrad.tokenizer.formats.reading import (
+from scratchgrad.tokenizer.checks import write_file
+from scratchgrad.tokenizer.formats.splits import Alone, every_split
+from scratchgrad.tokenizer.reading import (
     PathLike,
     by_id,
     check_id,
@@ -39,7 +41,6 @@ from scratchgrad.tokenizer.formats.reading import (
     naming,
     read_bytes,
 )
-from scratchgrad.tokenizer.formats.splits import Alone, every_split
 from scratchgrad.tokenizer.vocabulary import Vocabulary
 
 LINE = re.compile(rb"([A-Za-z0-9+/]+={0,2}) ([0-9]{1,10})\r?")

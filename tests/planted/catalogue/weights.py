@@ -64,7 +64,7 @@ BUGS = [
     ),
     Bug(
         "the_last_of_two_names_wins",
-        HOME + "files.py",
+        "data/untrusted.py",
         was="    if len(found) < len(pairs):",
         becomes="    if not pairs:",
         caught_by=FILE + "test_a_rule_that_is_broken[a name twice]",

@@ -1,23 +1,18 @@
 """What every reader of a tokenizer file needs: the bytes, the JSON, and ids that can be ids.
 
-A tokenizer file may come from anywhere. Nothing in it is believed before it is checked, and no
-memory is taken because a number in it says so.
+A tokenizer file may come from anywhere: see `scratchgrad.data.untrusted`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from scratchgrad.data.untrusted import PathLike, open_file, parse_object, shorten
 from scratchgrad.errors import DataError
-from scratchgrad.tokenizer.checks import check_path, shorten
-
-PathLike = str | os.PathLike[str]
+from scratchgrad.tokenizer.checks import check_path
 
 # The largest tokenizer.json in use, of 262,144 tokens, has 33 MB and 1.8 million values.
 MAX_FILE_BYTES = 64 << 20
@@ -31,29 +26,18 @@ MAX_ALL_TOKENS_BYTES = 4 << 20
 def read_bytes(path: PathLike) -> bytes:
     """Read a tokenizer file, if it is one file of a size that a tokenizer may have."""
     check_path(path, "path")
-    try:
-        info = os.stat(path)
-        # Opening a pipe would wait for somebody to write into it.
-        if stat.S_ISDIR(info.st_mode):
-            raise DataError(f"{path} is a folder; expected a tokenizer file")
-        if not stat.S_ISREG(info.st_mode):
-            raise DataError(f"{path} is no ordinary file; expected a tokenizer file")
-        if info.st_size > MAX_FILE_BYTES:
+    file, size = open_file(path, DataError, "tokenizer file")
+    with file:
+        if size > MAX_FILE_BYTES:
             raise DataError(
-                f"{path} has {info.st_size >> 20} MiB or more; a tokenizer file has at most "
+                f"{path} has {size >> 20} MiB or more; a tokenizer file has at most "
                 f"{MAX_FILE_BYTES >> 20} MiB"
             )
-        with open(path, "rb") as file:
-            raw = file.read(info.st_size + 1)
-    except FileNotFoundError:
-        raise DataError(f"no such tokenizer file: {path}") from None
-    except OSError as error:
-        raise DataError(f"cannot read tokenizer {path}: {error.strerror}") from None
-    except ValueError as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"cannot read tokenizer {str(path)!r}: {error}") from None
-    if len(raw) != info.st_size:
+        try:
+            raw = file.read(size + 1)
+        except OSError as error:
+            raise DataError(f"cannot read tokenizer file {path}: {error.strerror}") from None
+    if len(raw) != size:
         raise DataError(f"{path} changed while it was read; try again")
     if not raw:
         raise DataError(f"{path} is empty; expected a tokenizer file")
@@ -72,33 +56,12 @@ def read_text(path: PathLike) -> str:
 
 
 def read_json(path: PathLike) -> dict[str, Any]:
-    """Read a JSON object. A key that stands twice is refused: readers disagree on who wins."""
+    """Read a JSON object, in which no key stands twice."""
     text = read_text(path)
-    if text.count(",") + text.count("[") + text.count("{") > MAX_VALUES:
-        raise DataError(f"{path}: more than {MAX_VALUES:,} values; too many for a tokenizer")
     try:
-        body = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise DataError(f"{path} is not a tokenizer: no valid JSON ({reason})") from None
-    if not isinstance(body, dict):
-        raise DataError(f"{path} is not a tokenizer: expected a JSON object; got {shorten(body)}")
-    return body
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                raise ValueError(f"the key {shorten(key)} stands twice in one object")
-            seen.add(key)
-    return found
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+        return parse_object(text, MAX_VALUES)
+    except ValueError as error:
+        raise DataError(f"{path} is not a tokenizer: {error}") from None
 
 
 @contextlib.contextmanager
