@@ -11,6 +11,7 @@ from typing import Any
 from scratchgrad.cli.names import counted, no_such
 from scratchgrad.cli.opening import MODEL_HELP
 from scratchgrad.cli.output import check_output, write_output
+from scratchgrad.cli.threads import add_threads_option, set_threads_of
 from scratchgrad.errors import ConfigError
 
 DIFFER = 1  # exit code: the two sides of a comparison did not compute the same
@@ -72,7 +73,7 @@ def add_parser(commands: Any) -> None:
         choices=("float32", "float64"),
         help="of the kernels (default: float32; with --vs numpy both)",
     )
-    parser.add_argument("--threads", type=int, metavar="N", help="processor threads (default: all)")
+    add_threads_option(parser)
     parser.add_argument(
         "--quick", action="store_true", help="fewer runs, and no long ones (default: thorough)"
     )
@@ -135,8 +136,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if not jit.compiles():
         raise ConfigError("kernels are interpreted: unset NUMBA_DISABLE_JIT to measure them")
-    if arguments.threads is not None:
-        jit.set_threads(arguments.threads, name="--threads")
+    set_threads_of(arguments)
     report: dict[str, Any] = {"schema": 1, "machine": machine.facts()}
     say = _Printer(quiet=arguments.json == "-")
     if arguments.vs == "tokenizers":

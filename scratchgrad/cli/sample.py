@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from scratchgrad.cli.opening import MODEL_HELP, open_any
+from scratchgrad.cli.opening import add_model_options, open_any
+from scratchgrad.cli.printing import print_pieces, tell, telling_why_it_waits
 from scratchgrad.cli.sampling import (
     add_sampling_options,
     add_stop_options,
@@ -16,6 +16,7 @@ from scratchgrad.cli.sampling import (
     stop_tokens_of,
 )
 from scratchgrad.cli.special import add_special_options, advising, as_given, special_rule
+from scratchgrad.cli.threads import add_threads_option, set_threads_of
 from scratchgrad.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def add_parser(commands: Any) -> None:
         epilog=_EPILOG,
     )
     parser.set_defaults(run=run)
-    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    add_model_options(parser)
     parser.add_argument(
         "--prompt",
         metavar="TEXT",
@@ -66,55 +67,34 @@ def add_parser(commands: Any) -> None:
         metavar="N",
         help="texts to print; several are made at once (default: 1)",
     )
-    parser.add_argument(
-        "--seed", type=int, default=1337, metavar="N", help="of the choices (default: 1337)"
-    )
     add_sampling_options(parser)
     add_stop_options(parser)
-    parser.add_argument(
-        "--checkpoint",
-        default="best",
-        metavar="WHICH",
-        help="best (lowest validation loss), last, or a step that was kept (default: best)",
-    )
-    parser.add_argument("--threads", type=int, metavar="N", help="processor threads (default: all)")
+    add_threads_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the samples."""
     if arguments.num_samples < 1:
         raise ConfigError(f"--num-samples must be at least 1; got {arguments.num_samples}")
-    if arguments.seed < 0:
-        raise ConfigError(f"--seed must be 0 or more; got {arguments.seed}")
     if arguments.length < 0:
         raise ConfigError(f"--length must be 0 or more tokens; got {arguments.length}")
-
-    from scratchgrad.cli.notice import CompileNotice
-    from scratchgrad.kernels.jit import on_compile
-    from scratchgrad.kernels.threads import set_threads
-    from scratchgrad.train.progress import printable
-
     sampling = sampling_of(arguments)
     stop_strings_of(arguments)  # refuses what will not do before a model is read
-    if arguments.threads is not None:
-        set_threads(arguments.threads, name="--threads")
+    set_threads_of(arguments)
     opened = open_any(arguments.model, arguments.checkpoint, arguments.tokenizer)
     for note in opened.notes:
-        print(f"note: {note}", file=sys.stderr)
+        tell(note)
     writer = _Writer(arguments, opened, sampling)
-    # A terminal obeys control characters that a text may hold; a file receives them as they are.
-    show = printable if sys.stdout.isatty() else str
     try:
-        with on_compile(CompileNotice()):
+        with telling_why_it_waits():
             for number, pieces in enumerate(writer.texts()):
                 if number:
                     print("\n---------------")
-                for piece in pieces:
-                    print(show(piece), end="", flush=True)
+                print_pieces(pieces)
         print()
     finally:
         if writer.slid:
-            print(f"note: {writer.slid}", file=sys.stderr)
+            tell(writer.slid)
     return 0
 
 

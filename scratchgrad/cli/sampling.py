@@ -45,6 +45,7 @@ def add_sampling_options(parser: Any) -> None:
     number("--presence-penalty", "X", text, default=0.0)
     text = "taken off it for each time that it came, from -2 to 2 (default: 0)"
     number("--frequency-penalty", "X", text, default=0.0)
+    number("--seed", "N", "of the choices (default: 1337)", int, 1337)
 
 
 def sampling_of(arguments: argparse.Namespace) -> Sampling:
@@ -55,6 +56,8 @@ def sampling_of(arguments: argparse.Namespace) -> Sampling:
     ConfigError
         One is out of its range, or two contradict each other; the message names the options.
     """
+    if arguments.seed < 0:
+        raise ConfigError(f"--seed must be 0 or more; got {arguments.seed}")
     from scratchgrad.generate import Sampling
 
     temperature = arguments.temperature

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scratchgrad.cli.names import no_such
+from scratchgrad.cli.threads import add_threads_option, set_threads_of
 from scratchgrad.errors import ConfigError
 from scratchgrad.train.config import (
     BPE,
@@ -137,9 +138,7 @@ def add_parser(commands: Any) -> None:
     general.add_argument(
         "--overwrite", action="store_true", help="replace the run in --out (default: refuse)"
     )
-    general.add_argument(
-        "--threads", type=int, metavar="N", help="processor threads (default: all)"
-    )
+    add_threads_option(general)
     general.add_argument(
         "--quiet", action="store_true", help="print nothing but the result (default: progress)"
     )
@@ -277,12 +276,10 @@ def _check_combination(arguments: argparse.Namespace) -> None:
 def _open(arguments: argparse.Namespace, changes: dict[str, Any]) -> Session:
     from scratchgrad.cli.special import advising
     from scratchgrad.cli.stages import stages
-    from scratchgrad.kernels.threads import set_threads
     from scratchgrad.train import session
     from scratchgrad.train.run import free_run_name
 
-    if arguments.threads is not None:
-        set_threads(arguments.threads, name="--threads")
+    set_threads_of(arguments)
     if arguments.resume is not None:
         return session.resume(arguments.resume, arguments.text, changes)
     _check_tokenizer(arguments.tokenizer)

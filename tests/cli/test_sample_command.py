@@ -7,6 +7,7 @@ import scratchgrad as sg
 from scratchgrad import generate as generation
 from scratchgrad.cli import main
 from scratchgrad.interop.pretrained import Pretrained, save_pretrained
+from scratchgrad.kernels import jit
 from scratchgrad.tokenizer import BPETokenizer
 from tests.cli.test_commands import NUMBERS, refused
 from tests.train.runs import write_text
@@ -126,6 +127,22 @@ def test_a_sample_does_not_depend_on_how_many_there_are(run, capsys):
     assert cut[2] == cut[18][:2]
     assert len(set(cut[18])) > 10
     assert all(text.startswith("the") and len(text) == 15 for text in cut[18])
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_it_says_once_that_kernels_are_compiled(run, capsys, monkeypatch, number):
+    """Whether a text is printed as it comes or several are made first: that is where one waits."""
+    next_logits = sg.GPT.next_logits
+
+    def as_on_a_new_machine(*args, **kwargs):
+        for told in jit._listeners:
+            told("attention")
+        return next_logits(*args, **kwargs)
+
+    monkeypatch.setattr(sg.GPT, "next_logits", as_on_a_new_machine)
+    argv = ["sample", run, "--prompt", "the", "--length", "3", "--num-samples", str(number)]
+    assert main(argv) == 0
+    assert capsys.readouterr().err == "compiling kernels (first time only)\n"
 
 
 def test_a_stop_string_is_not_printed_nor_any_part_of_it(run, capsys):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from scratchgrad.cli.names import counted, no_such
 from scratchgrad.cli.output import replacing
 from scratchgrad.cli.special import as_given
+from scratchgrad.cli.threads import add_threads_option, set_threads_of
 from scratchgrad.cli.tokenizer.sources import check_out, check_sources, is_stream, read_stream
 from scratchgrad.errors import ConfigError
 
@@ -77,7 +78,7 @@ def add_parser(actions: Any) -> None:
         help="of pairs that are as frequent: the smallest pair of ids, or the lexicographically "
         "greatest (default: smallest)",
     )
-    parser.add_argument("--threads", type=int, metavar="N", help="processor threads (default: all)")
+    add_threads_option(parser)
     parser.add_argument(
         "--quiet",
         action="store_true",
@@ -111,11 +112,9 @@ def run(arguments: argparse.Namespace) -> int:
     check_sources(arguments.text)
 
     from scratchgrad.cli.stages import stages
-    from scratchgrad.kernels.threads import set_threads
     from scratchgrad.tokenizer import BPETokenizer
 
-    if arguments.threads is not None:
-        set_threads(arguments.threads, name="--threads")
+    set_threads_of(arguments)
     tokenizer = BPETokenizer(pattern=arguments.pattern, special_tokens=arguments.special)
     sources = [read_stream(t) if is_stream(t) else Path(t) for t in arguments.text]
     began = time.perf_counter()
