@@ -11,17 +11,18 @@ nothing is compiled. Three verdicts:
 """
 
 import json
+import multiprocessing
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from tests.planted.born import run_pytest
 from tests.planted.bug import Bug
 from tests.planted.reporter import FILE
 
@@ -146,24 +147,30 @@ class Run:
 def run_checks(checks: Sequence[str], place: Path, limit: float) -> Run:
     """pytest on the checks, in the copy; an exit code of None means that it did not end."""
     written, log = place / "report.json", place / "output.txt"
-    command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider"]
-    command += ["-p", "tests.planted.reporter", *(["-x"] if len(checks) == 1 else []), *checks]
-    with open(log, "wb") as output:
-        try:
-            exit_code: int | None = subprocess.run(
-                command,
-                cwd=place,
-                env=environment(place),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                timeout=limit,
-                check=False,
-            ).returncode
-        except subprocess.TimeoutExpired:
-            exit_code = None
+    argv = ["-q", "--tb=short", "-p", "no:cacheprovider", "-p", "tests.planted.reporter"]
+    argv += ["-x"] if len(checks) == 1 else []
+    arguments = ([*argv, *checks], str(place), environment(place), str(log))
+    process = _nursery().Process(target=run_pytest, args=arguments)
+    process.start()
+    process.join(limit)
+    exit_code = process.exitcode
+    process.kill()  # it has ended, or never will
+    process.join()
     report = json.loads(written.read_text(encoding="utf-8")) if written.exists() else None
     return Run(exit_code, report, log.read_text(encoding="utf-8", errors="replace"))
+
+
+@lru_cache(maxsize=1)
+def _nursery() -> Any:
+    """Where processes are born that have imported already what takes half a second each time.
+
+    Nothing of ours is among it: package and tests must come from the copy.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pytest", "hypothesis.extra.numpy", "numba"])
+    return context
 
 
 def environment(place: Path) -> dict[str, str]:

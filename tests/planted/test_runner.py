@@ -225,6 +225,19 @@ def test_a_check_that_fails_without_a_bug_is_reported(project: Path, tmp_path: P
     assert [v.outcome for v in verdicts] == ["passed", "failed", "error", "passed"]
 
 
+def test_kernels_run_as_plain_python_and_nothing_of_ours_was_there_before(
+    project: Path, tmp_path: Path
+) -> None:
+    """Though Numba and this very module may have been imported by then."""
+    (project / "tests" / "test_it.py").write_text(
+        "import sys\nimport numba\nimport scratchgrad\n"
+        "def test_plain():\n    assert numba.njit(test_plain) is test_plain\n"
+        "def test_alone():\n    assert 'tests.planted.runner' not in sys.modules\n"
+    )
+    verdicts = try_clean([f"{IT}test_plain", f"{IT}test_alone"], tmp_path, root=project)
+    assert [v.outcome for v in verdicts] == ["passed", "passed"], list(map(str, verdicts))
+
+
 def test_the_checks_of_one_file_are_run_together() -> None:
     bugs = [change(caught_by=c) for c in ("a.py::x", ("b.py::y", "a.py::z"), "a.py::x")]
     assert checks_by_file(bugs) == [["a.py::x", "a.py::z"], ["b.py::y"]]
