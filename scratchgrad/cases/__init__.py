@@ -4,7 +4,15 @@ An operation that is registered but has no entry fails the suite: none goes with
 being compared with finite differences, float32 with float64, and its value with a reference.
 """
 
-from scratchgrad.cases import elementwise, network, reduction, shape
+from scratchgrad.cases import (
+    attention,
+    elementwise,
+    indexing,
+    linalg,
+    network,
+    reduction,
+    shape,
+)
 from scratchgrad.cases.call import Call, Entry
 from scratchgrad.cases.choices import Choices, RandomChoices
 from scratchgrad.cases.layers import LAYERS, LayerEntry
@@ -15,7 +23,10 @@ OPERATIONS: dict[str, Entry] = {
     **elementwise.ENTRIES,
     **reduction.ENTRIES,
     **shape.ENTRIES,
+    **indexing.ENTRIES,
+    **linalg.ENTRIES,
     **network.ENTRIES,
+    **attention.ENTRIES,
 }
 
 __all__ = [

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import scratchgrad as sg
-from scratchgrad.cases import network
+from scratchgrad.cases import attention
 from scratchgrad.errors import DtypeError, ShapeError
 from scratchgrad.ops import composite, loss
 from scratchgrad.testing import rngs
@@ -178,7 +178,7 @@ def test_attention_where_queries_and_keys_differ_in_number(
 ) -> None:
     q, k, v = grown(rng, 1, 2, t, 3), grown(rng, 1, 2, s, 3), grown(rng, 1, 2, s, 4)
     y = sdpa(q, k, v, is_causal=causal)
-    expected = network.attention(q.numpy(), k.numpy(), v.numpy(), is_causal=causal)
+    expected = attention.attention(q.numpy(), k.numpy(), v.numpy(), is_causal=causal)
     np.testing.assert_allclose(y.numpy(), expected, rtol=1e-12, atol=1e-13)
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from scratchgrad.cases.network import kept, weights_kept
+from scratchgrad.cases.attention import weights_kept
+from scratchgrad.cases.network import kept
 
 
 def _each_axis(fold: Callable[[Any, int], Any]) -> Callable[..., Any]:
