@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from scratchgrad.bench import kernels, spec, versus
-from scratchgrad.cli import bench, main
+from scratchgrad.cli import main
+from scratchgrad.cli.bench import parts
 from tests.cli.test_commands import command, refused
 
 TINY = spec.Preset(11, 8, n_layer=1, n_head=2, n_embd=8, batch_size=2)
@@ -43,10 +44,10 @@ def report(capsys: Any, *argv: str) -> dict[str, Any]:
 
 
 def test_the_command_knows_the_parts_and_presets() -> None:
-    assert {w.part for w in kernels.table()} == set(bench.KERNELS)
-    assert set(bench.STEPS) == set(spec.PRESETS)
-    parts = {w["part"] for w in versus.works("torch", (), bench.STEPS)}
-    assert parts <= set(bench.PARTS)
+    assert {w.part for w in kernels.table()} == set(parts.KERNELS)
+    assert set(parts.STEPS) == set(spec.PRESETS)
+    compared = {w["part"] for w in versus.works("torch", (), parts.STEPS)}
+    assert compared <= set(parts.PARTS)
 
 
 def test_json_has_the_documented_keys(small: None, capsys: Any) -> None:
@@ -139,7 +140,7 @@ def test_memory_of_a_step(capsys: Any, small: None) -> None:
         (["matmull"], "no part is called 'matmull'; did you mean matmul?"),
         (["xyz"], "no part is called 'xyz'; there are peak, matmul, attention,"),
         (["--preset", "char", "matmul"], "--preset: goes with the parts step and memory"),
-        (["--preset", "char", "--vs", "numpy"], "and not with --vs numpy"),
+        (["--preset", "char", "--vs", "numpy"], "--preset: does not go with --vs numpy"),
         (["step", "--dtype", "float64"], "--dtype: goes with kernels (matmul, attention,"),
         (["--dtype", "float64", "--vs", "torch"], "--dtype: --vs torch compares in float32"),
         (["--threads", "0"], "--threads: expected a number of threads from 1 to "),
@@ -150,7 +151,7 @@ def test_memory_of_a_step(capsys: Any, small: None) -> None:
         (["--roofline", ""], "--roofline: expected the name of a file, got an empty name"),
         (["--json", "/"], "--json: expected the name of a file, got the folder /"),
         (["--roofline", "r.pdf"], "ends in .png"),
-        (["--roofline", "r.png", "--vs", "numpy"], "not with --vs"),
+        (["--roofline", "r.png", "--vs", "numpy"], "--roofline: does not go with --vs numpy"),
         (["--no-compile"], "goes with --vs torch"),
         (["--vs", "numpy", "attention"], "nothing of this is compared with numpy; what is: matmul"),
         (["--vs", "mlx"], "invalid choice"),
