@@ -1,10 +1,8 @@
 """Tensor: an array with a gradient. Its operators are a table over ``ops``: nothing happens here.
 
 NumPy's own functions work on Tensors too: ``np.exp(t)`` and ``array * t`` arrive in
-``__array_ufunc__``, ``np.sum(t)`` in ``__array_function__``, and both look the function up in a
-table of operations. A function that is not in the table raises: it could only return a plain array,
-and the gradient would be lost without a word. (NumPy does not ask a Tensor inside a list, nor one
-that ``np.asarray`` converts: there it gets the plain value, out of the graph.)
+``__array_ufunc__``, ``np.sum(t)`` in ``__array_function__``, and both look the function up in the
+tables of ``numpy_functions``.
 """
 
 from __future__ import annotations
@@ -17,6 +15,7 @@ import numpy as np
 from scratchgrad import ops
 from scratchgrad.autograd import Variable, as_array
 from scratchgrad.errors import DtypeError, GraphError, ShapeError
+from scratchgrad.numpy_functions import FUNCTIONS, UFUNCS, plain, refusal
 from scratchgrad.operation import result_class
 
 
@@ -45,23 +44,6 @@ def _augmented(op: Callable[..., Any]) -> Callable[..., Any]:
         return op(self, other)
 
     return augmented
-
-
-def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that has no gradient, on the arrays inside: comparisons, argmax, shape."""
-
-    def on_arrays(*args: Any, **kwargs: Any) -> Any:
-        return function(*(_unwrapped(a) for a in args), **kwargs)
-
-    return on_arrays
-
-
-def _unwrapped(x: Any) -> Any:
-    if isinstance(x, Variable):
-        return x._array
-    if isinstance(x, (list, tuple)) and any(isinstance(e, Variable) for e in x):
-        return type(x)(_unwrapped(e) for e in x)
-    return x
 
 
 @result_class
@@ -211,12 +193,12 @@ class Tensor(Variable):
 
     # ---- comparisons give plain boolean arrays
 
-    __lt__ = _plain(np.less)
-    __le__ = _plain(np.less_equal)
-    __gt__ = _plain(np.greater)
-    __ge__ = _plain(np.greater_equal)
-    __eq__ = _plain(np.equal)
-    __ne__ = _plain(np.not_equal)
+    __lt__ = plain(np.less)
+    __le__ = plain(np.less_equal)
+    __gt__ = plain(np.greater)
+    __ge__ = plain(np.greater_equal)
+    __eq__ = plain(np.equal)
+    __ne__ = plain(np.not_equal)
     __hash__ = object.__hash__
 
     # ---- methods, where NumPy has them
@@ -234,11 +216,11 @@ class Tensor(Variable):
     swapaxes = ops.swapaxes
     take = ops.take
     astype = ops.astype
-    argmax = _plain(np.argmax)
-    argmin = _plain(np.argmin)
-    argsort = _plain(np.argsort)
-    all = _plain(np.all)
-    any = _plain(np.any)
+    argmax = plain(np.argmax)
+    argmin = plain(np.argmin)
+    argsort = plain(np.argsort)
+    all = plain(np.all)
+    any = plain(np.any)
 
     def reshape(self, *shape: Any) -> Tensor:
         """The same elements in another shape: ``t.reshape(2, -1)`` or ``t.reshape((2, -1))``."""
@@ -257,28 +239,20 @@ class Tensor(Variable):
     # ---- NumPy's functions on Tensors
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        op = _UFUNCS.get(ufunc)
+        op = UFUNCS.get(ufunc)
         if method != "__call__" or op is None or kwargs:
             what = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
-            raise TypeError(_refusal(f"np.{what}", kwargs))
+            raise TypeError(refusal(f"np.{what}", kwargs))
         return op(*inputs)
 
     def __array_function__(
         self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any
     ) -> Any:
-        op = _FUNCTIONS.get(function)
+        op = FUNCTIONS.get(function)
         given = {key: value for key, value in kwargs.items() if value is not np._NoValue}
         if op is None or given.keys() & {"out", "dtype", "where", "initial", "casting"}:
-            raise TypeError(_refusal(f"np.{function.__name__}", given))
+            raise TypeError(refusal(f"np.{function.__name__}", given))
         return op(*args, **given)
-
-
-def _refusal(name: str, kwargs: dict[str, Any]) -> str:
-    options = f" with {', '.join(sorted(kwargs))}=" if kwargs else ""
-    return (
-        f"{name}{options} is not a differentiable operation of scratchgrad, and its result would "
-        "lose the gradient; use a function of scratchgrad, or pass t.data to leave the graph"
-    )
 
 
 def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
@@ -304,120 +278,3 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     array([2., 4., 6.], dtype=float32)
     """
     return Tensor(as_array(data, dtype), requires_grad)
-
-
-_UFUNCS: dict[np.ufunc, Callable[..., Any]] = {
-    np.add: ops.add,
-    np.subtract: ops.subtract,
-    np.multiply: ops.multiply,
-    np.divide: ops.divide,
-    np.negative: ops.negative,
-    np.power: ops.pow,
-    np.float_power: ops.pow,
-    np.exp: ops.exp,
-    np.log: ops.log,
-    np.log1p: ops.log1p,
-    np.expm1: ops.expm1,
-    np.sqrt: ops.sqrt,
-    np.square: ops.square,
-    np.absolute: ops.abs,
-    np.sin: ops.sin,
-    np.cos: ops.cos,
-    np.tanh: ops.tanh,
-    np.maximum: ops.maximum,
-    np.minimum: ops.minimum,
-    np.matmul: ops.matmul,
-} | {
-    ufunc: _plain(ufunc)
-    for ufunc in (
-        np.less,
-        np.less_equal,
-        np.greater,
-        np.greater_equal,
-        np.equal,
-        np.not_equal,
-        np.isfinite,
-        np.isnan,
-        np.isinf,
-        np.signbit,
-    )
-}
-
-_FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
-    np.sum: ops.sum,
-    np.mean: ops.mean,
-    np.var: lambda x, axis=None, ddof=0, **k: ops.var(x, axis, k.pop("correction", ddof), **k),
-    np.std: lambda x, axis=None, ddof=0, **k: ops.std(x, axis, k.pop("correction", ddof), **k),
-    np.max: ops.max,
-    np.min: ops.min,
-    np.prod: ops.prod,
-    np.clip: lambda x, a_min=None, a_max=None, **k: ops.clip(
-        x, k.pop("min", a_min), k.pop("max", a_max), **k
-    ),
-    np.where: ops.where,
-    np.reshape: ops.reshape,
-    np.transpose: lambda x, axes=None: x.T if axes is None else ops.permute_dims(x, axes),
-    np.swapaxes: ops.swapaxes,
-    np.expand_dims: ops.expand_dims,
-    np.squeeze: ops.squeeze,
-    np.broadcast_to: ops.broadcast_to,
-    np.concatenate: ops.concat,
-    np.stack: ops.stack,
-    np.split: ops.split,
-    np.flip: ops.flip,
-    np.roll: ops.roll,
-    np.pad: lambda x, pad_width, mode="constant", constant_values=0: _pad(
-        x, pad_width, mode, constant_values
-    ),
-    np.repeat: ops.repeat,
-    np.tril: ops.tril,
-    np.triu: ops.triu,
-    np.take: ops.take,
-    np.take_along_axis: ops.take_along_axis,
-    np.einsum: ops.einsum,
-    np.dot: lambda a, b: _dot(a, b),
-    np.ravel: lambda x: ops.reshape(x, -1),
-} | {
-    function: _plain(function)
-    for function in (
-        np.shape,
-        np.ndim,
-        np.size,
-        np.argmax,
-        np.argmin,
-        np.argsort,
-        np.searchsorted,
-        np.count_nonzero,
-        np.nonzero,
-        np.all,
-        np.any,
-        np.allclose,
-        np.isclose,
-        np.array_equal,
-        np.array_repr,
-        np.array_str,
-        np.array2string,
-        np.result_type,
-        np.may_share_memory,
-        np.shares_memory,
-        np.zeros_like,
-        np.ones_like,
-        np.empty_like,
-        np.full_like,
-    )
-}
-
-
-def _pad(x: Any, pad_width: Any, mode: Any, constant: Any) -> Any:
-    if mode != "constant":
-        raise TypeError(_refusal("np.pad", {"mode": mode}))
-    return ops.pad(x, pad_width, constant)
-
-
-def _dot(a: Any, b: Any) -> Any:
-    """np.dot is matmul, but for single numbers and for stacks, where the two differ."""
-    if np.ndim(a) == 0 or np.ndim(b) == 0:
-        return ops.multiply(a, b)
-    if np.ndim(b) > 2:
-        raise TypeError(_refusal("np.dot", {}) + "; for stacks of matrices use matmul")
-    return ops.matmul(a, b)
