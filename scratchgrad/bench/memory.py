@@ -1,6 +1,6 @@
 """The memory of a training step, measured in a process of its own.
 
-    python -m scratchgrad.bench.memory PRESET
+    python -m scratchgrad.bench.memory PRESET THREADS
 
 A process holds on to what it once took from the system, so a peak says something about a step
 only where nothing else ran before it.
@@ -9,7 +9,6 @@ only where nothing else ran before it.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from typing import Any
 
@@ -17,8 +16,7 @@ import numpy as np
 
 from scratchgrad.bench import spec
 from scratchgrad.bench.count import captured
-from scratchgrad.bench.resident import forget_peak, peak_bytes
-from scratchgrad.errors import ScratchgradError
+from scratchgrad.bench.resident import answer_of, forget_peak, peak_bytes
 
 STEPS = 3
 
@@ -90,13 +88,8 @@ def measure_apart(preset: str, threads: int) -> dict[str, Any]:
     ScratchgradError
         The process failed, as it does where memory ends.
     """
-    command = [sys.executable, "-m", "scratchgrad.bench.memory", preset, str(threads)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode:
-        last = (result.stderr.strip().splitlines() or [f"exit code {result.returncode}"])[-1]
-        raise ScratchgradError(f"the memory of a {preset} step could not be measured: {last}")
-    answer: dict[str, Any] = json.loads(result.stdout)
-    return answer
+    module = "scratchgrad.bench.memory"
+    return answer_of(module, preset, threads, what=f"the memory of a {preset} step")
 
 
 if __name__ == "__main__":

@@ -9,14 +9,12 @@ is streamed twice should need no more than once.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from scratchgrad.bench.against_tokenizers import learn, warm_up
-from scratchgrad.bench.resident import forget_peak, peak_bytes
-from scratchgrad.errors import ScratchgradError
+from scratchgrad.bench.resident import answer_of, forget_peak, peak_bytes
 from scratchgrad.tokenizer.corpus import files_in
 
 
@@ -46,14 +44,8 @@ def measure_apart(path: Path, vocab_size: int, times: int, threads: int) -> dict
         The process failed, as it does where memory ends.
     """
     module = "scratchgrad.bench.tokenizer_memory"
-    numbers = map(str, (vocab_size, times, threads))
-    command = [sys.executable, "-m", module, str(path.absolute()), *numbers]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode:
-        last = (result.stderr.strip().splitlines() or [f"exit code {result.returncode}"])[-1]
-        raise ScratchgradError(f"the memory of training could not be measured: {last}")
-    answer: dict[str, Any] = json.loads(result.stdout)
-    return answer
+    arguments = (path.absolute(), vocab_size, times, threads)
+    return answer_of(module, *arguments, what="the memory of training")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import pytest
 
 import scratchgrad as sg
 from tests.generate.agreement import cache_agrees
+from tests.interop.models import LIKE
 from tests.nn.models import grown_up
 
 VARIANTS = {
@@ -26,14 +27,7 @@ VARIANTS = {
     "sliding_window_of_one": {"sliding_window": 1},
     "sliding_window_rope_gqa": {"sliding_window": 4, "position": "rope", "n_kv_head": 2},
     "no_bias_untied": {"bias": False, "tied_head": False},
-    "llama": {
-        "norm": "rmsnorm",
-        "mlp": "swiglu",
-        "position": "rope",
-        "n_kv_head": 2,
-        "bias": False,
-        "tied_head": False,
-    },
+    "llama": LIKE["llama"],
 }
 
 
