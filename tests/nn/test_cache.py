@@ -98,6 +98,33 @@ def test_memory_is_taken_for_what_comes(rng):
     np.testing.assert_array_equal(cache.values[:, 0, :700], qkv[:, :, 6:])
 
 
+@pytest.mark.parametrize("pieces", [[1] * 300, [150] + [1] * 150, [7] * 42 + [6], [2, 90, 1, 207]])
+@pytest.mark.parametrize("window", [1, 2, 20, 60])
+def test_what_has_left_the_window_leaves_the_cache(pieces, window, rng):
+    qkv = rng.standard_normal((2, 300, (4 + 2 * 2) * 3))
+    cache, last = nn.KVCache(2, 2, 10_000, 3, dtype=np.float64), 0
+    got, start = [], 0
+    for n in pieces:
+        got.append(cache.attend(sg.tensor(qkv[:, start : start + n]), 4, window).numpy())
+        last, start = n, start + n
+        assert cache.length == start
+    whole = F.causal_self_attention(sg.tensor(qkv), 4, 2, window=window).numpy()
+    np.testing.assert_allclose(np.concatenate(got, axis=1), whole, rtol=1e-11, atol=1e-13)
+    if last < 10:
+        assert cache.keys.shape[2] <= 1.5 * (2 * window + 32 + last) + 32
+
+
+def test_a_cache_with_a_window_repeats_what_it_holds(rng):
+    qkv = np.repeat(rng.standard_normal((1, 90, 9)), 3, axis=0)
+    cache = nn.KVCache(1, 1, 100, 3, dtype=np.float64)
+    for t in range(80):
+        cache.attend(sg.tensor(qkv[:1, t : t + 1]), 1, 4)
+    assert cache.keys.shape[2] < 80
+    got = cache.repeat(3).attend(sg.tensor(qkv[:, 80:]), 1, 4).numpy()
+    whole = F.causal_self_attention(sg.tensor(qkv), 1, 1, window=4).numpy()
+    np.testing.assert_allclose(got, whole[:, 80:], rtol=1e-11, atol=1e-13)
+
+
 def test_there_is_never_more_memory_than_room(rng):
     cache = nn.KVCache(1, 2, 40, 3, dtype=np.float64)
     cache.attend(sg.tensor(rng.standard_normal((1, 39, 18))), 2)
