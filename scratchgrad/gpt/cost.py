@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from scratchgrad.gpt.shapes import parameter_shapes
+from scratchgrad.nn.cache import places
 
 if TYPE_CHECKING:
     from scratchgrad.gpt.config import GPTConfig
@@ -88,17 +89,19 @@ def memory(c: GPTConfig, batch_size: int = 1, itemsize: int = 4) -> dict[str, in
     """Bytes by part, for texts of the whole context.
 
     "activations" is what the forward pass of ``GPT.loss`` keeps for the backward; "kv_cache" what
-    generating needs instead of it, and instead of gradients and moments.
+    generating needs instead of it, and instead of gradients and moments: with a sliding window, for
+    what it still shows, and half as many again.
     """
     weights = sum(parameters(c).values()) * itemsize
     tokens = batch_size * c.block_size
     head = 2 * c.n_embd + min(c.vocab_size, c.n_embd)  # its norm; the gradient of either side
     saved = c.n_layer * _saved(c) + head
     cache = 2 * c.n_layer * c.kv_heads * c.head_size
+    positions = places(c.sliding_window or c.block_size, c.block_size)
     return {
         "weights": weights,
         "gradients": weights,
         "optimizer": 2 * weights,
         "activations": tokens * saved * itemsize,
-        "kv_cache": tokens * cache * itemsize,
+        "kv_cache": batch_size * positions * cache * itemsize,
     }

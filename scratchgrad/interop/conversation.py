@@ -179,15 +179,18 @@ class Conversation:
         self._tell(f"the answer was cut after {length:,} tokens")
 
     def _rewind(self, ids: Ids) -> None:
-        """Keep of the cache what these ids begin with, but for the last: its logits are wanted."""
+        """Keep of the cache what these ids begin with, but for the last: its logits are wanted.
+
+        Behind a sliding window it may no longer have what that needs; then nothing is kept.
+        """
         if not self._cache:
             self._cache = self._model.new_cache()
         both = min(len(ids) - 1, len(self._seen))
         differ = np.flatnonzero(ids[:both] != self._seen[:both])
         same = int(differ[0]) if len(differ) else both
+        for layer in self._cache:  # all do the same, for they have seen the same
+            same = layer.rewind(same)
         self._seen = self._seen[:same]
-        for layer in self._cache:
-            layer.length = same
 
     def _logits(self, new: Ids) -> NDArray[Any]:
         """Pass over new ids; the row of logits after the last."""

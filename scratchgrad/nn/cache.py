@@ -27,21 +27,40 @@ class KVCache:
         The most positions. Memory is taken for those that come, and half as many again; with a
         sliding window, for those that it still shows.
     head_size : int
-
-    Attributes
-    ----------
-    length : int
-        The positions seen so far.
     """
 
     def __init__(
         self, batch: int, n_head: int, room: int, head_size: int, dtype: Any = np.float32
     ) -> None:
-        self.room, self.length = room, 0
-        self._first = 0  # the position that is kept at 0: those before it are out of every window
+        self.room, self._length = room, 0
+        # The position that is kept at 0, and the first whose window has lost nothing: those before
+        # have been dropped, or see what has been.
+        self._first, self._whole = 0, 0
         shape = batch, n_head, 0, head_size
         # (B, Hk, S, D), where S is what there is memory for
         self.keys, self.values = np.empty(shape, dtype), np.empty(shape, dtype)
+
+    @property
+    def length(self) -> int:
+        """The positions seen so far."""
+        return self._length
+
+    def rewind(self, length: int) -> int:
+        """Forget the positions from ``length`` on; all, where a window needs what was dropped.
+
+        Returns
+        -------
+        int
+            The length that it now has: ``length``, or 0.
+        """
+        if not 0 <= length <= self._length:
+            raise ShapeError(
+                f"KVCache.rewind: expected a length from 0 to {self._length}, received {length}"
+            )
+        if length < self._whole:
+            self._first = self._whole = length = 0
+        self._length = length
+        return length
 
     def repeat(self, batch: int) -> KVCache:
         """The one text that it holds, as many times: what follows may then differ."""
@@ -52,7 +71,7 @@ class KVCache:
         copy._make_place(n, 0)
         copy.keys[:, :, :n] = self.keys[:, :, :n]  # (1, Hk, n, D) -> (B, Hk, n, D)
         copy.values[:, :, :n] = self.values[:, :, :n]
-        copy.length, copy._first = self.length, self._first
+        copy._length, copy._first, copy._whole = self._length, self._first, self._whole
         return copy
 
     def attend(self, qkv: Tensor, n_head: int, window: int | None = None) -> Tensor:
@@ -89,40 +108,61 @@ class KVCache:
             )
         if qkv.dtype != self.keys.dtype:
             raise DtypeError(f"KVCache: expected qkv of {self.keys.dtype}, received {qkv.dtype}")
-        if self.length + t > self.room:
+        if self._length + t > self.room:
             raise ShapeError(
-                f"KVCache: expected at most {self.room} positions, received {self.length + t}"
+                f"KVCache: expected at most {self.room} positions, received {self._length + t}"
             )
-        # The first new position sees the window - 1 before it
-        self._make_place(t, self._held if window is None else min(self._held, window - 1))
-        start, stop = self._held, self._held + t
+        before = self.room if window is None else window - 1  # that a position sees
         heads = qkv.data.reshape(b, t, n_head + 2 * hk, d).swapaxes(1, 2)  # (B, all heads, T, D)
-        self.keys[:, :, start:stop] = heads[:, n_head : n_head + hk]
-        self.values[:, :, start:stop] = heads[:, n_head + hk :]
-        self.length += t
-        if start == 0:
+        if self._length == 0:  # they see themselves alone; what is kept is for the next one
+            out_of_view = max(0, t - before)
+            self._keep(heads[:, n_head:, out_of_view:], 0)
+            self._skip(out_of_view)
             return tensor(qkv_attention(qkv.data, n_head, hk, d**-0.5, None, window or 0)[0])
-        args = qkv.data, self.keys, self.values, stop, n_head, d**-0.5, window or 0
+        self._keep(heads[:, n_head:], min(self._held, before))
+        args = qkv.data, self.keys, self.values, self._held, n_head, d**-0.5, window or 0
         return tensor(attend_to_cache(*args))
 
     @property
     def _held(self) -> int:
-        return self.length - self._first
+        return self._length - self._first
+
+    def _keep(self, heads: np.ndarray, needed: int) -> None:
+        """Put keys and values (B, 2 Hk, T, D) behind the last ones that are still needed."""
+        hk, t = self.keys.shape[1], heads.shape[2]
+        self._make_place(t, needed)
+        start, stop = self._held, self._held + t
+        self.keys[:, :, start:stop], self.values[:, :, start:stop] = heads[:, :hk], heads[:, hk:]
+        self._length += t
+
+    def _skip(self, positions: int) -> None:
+        """So many positions stand before those that are held, and were never kept."""
+        self._length += positions
+        self._first += positions
+        self._whole = self._length if positions else 0
 
     def _make_place(self, more: int, needed: int) -> None:
         """Have memory for more positions behind the last ones that are still needed.
 
-        For half as many again: growing by ones would copy all each time. And no sooner are the
-        others dropped than as many are held in vain, for the same reason.
+        No sooner are the others dropped than as many are held in vain: or all would be copied each
+        time.
         """
         held = self._held
         if held + more <= self.keys.shape[2] and held <= 2 * needed + 32:
             return
         batch, hk, _, d = self.keys.shape
-        positions = needed + more
-        shape = batch, hk, min(self.room, positions + max(positions // 2, 32)), d
+        shape = batch, hk, places(needed + more, self.room), d
         for name in ("keys", "values"):
             former, made = getattr(self, name), np.empty(shape, self.keys.dtype)
             made[:, :, :needed] = former[:, :, held - needed : held]
             setattr(self, name, made)
-        self._first = self.length - needed
+        if needed < held:
+            self._first, self._whole = self._length - needed, self._length
+
+
+def places(positions: int, room: int) -> int:
+    """For how many positions a cache takes memory: half as many again as there are.
+
+    Growing by ones would copy all each time.
+    """
+    return min(room, positions + max(positions // 2, 32))

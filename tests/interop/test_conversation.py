@@ -1,5 +1,7 @@
 """A conversation: the cache never changes what is said, and the oldest turns go first."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -51,6 +53,19 @@ def test_the_cache_changes_nothing(roomy):
         assert ask(conversation, text) == expected
         messages.append({"role": "assistant", "content": expected})
         assert conversation.messages == messages
+
+
+@pytest.mark.parametrize("window", [1, 5, 40, 300])
+def test_nor_does_one_that_drops_what_has_left_the_window(roomy, window):
+    config = replace(roomy.model.config, sliding_window=window)
+    model = sg.GPT.from_state(config, roomy.model.state_dict()).eval()
+    windowed = replace(roomy, model=model)
+    conversation, messages = Conversation(windowed), []
+    for text in ("ab" * 20, "what?", "é" * 30, "x"):
+        messages.append({"role": "user", "content": text})
+        expected = by_hand(windowed, messages, 40)
+        assert ask(conversation, text, length=40) == expected
+        messages.append({"role": "assistant", "content": expected})
 
 
 def test_only_what_is_new_is_computed(roomy):

@@ -125,6 +125,43 @@ def test_a_cache_with_a_window_repeats_what_it_holds(rng):
     np.testing.assert_allclose(got, whole[:, 80:], rtol=1e-11, atol=1e-13)
 
 
+@pytest.mark.parametrize("window", [None, 1, 2, 8, 28])
+def test_a_cache_that_is_rewound_goes_on_as_if_it_had_not_seen_more(window, rng):
+    """To any length, after any length: where the window needs what was dropped, it begins anew."""
+    qkv, other = (rng.standard_normal((1, 80, 12)) for _ in range(2))
+    grown = nn.KVCache(1, 1, 1000, 3, dtype=np.float64)
+    grown.attend(sg.tensor(qkv[:, :30]), 2, window)
+    results = {"kept": 0, "anew": 0}
+    for seen in range(30, 80):
+        for length in {0, 5, seen - 20, seen - 9, seen - 4, seen - 1, seen}:
+            cache = grown.repeat(1)
+            kept = cache.rewind(length)
+            assert kept == cache.length
+            assert kept == length or (kept == 0 and window is not None)
+            results["kept" if kept == length else "anew"] += 1
+            text = np.concatenate([qkv[:, :length], other[:, :2]], axis=1)
+            got = cache.attend(sg.tensor(text[:, kept:]), 2, window).numpy()
+            whole = F.causal_self_attention(sg.tensor(text), 2, 1, window=window).numpy()
+            np.testing.assert_allclose(got, whole[:, kept:], rtol=1e-10, atol=1e-12)
+        grown.attend(sg.tensor(qkv[:, seen : seen + 1]), 2, window)
+    assert results["kept"] > 50
+    assert (results["anew"] > 20) == (window is not None)
+
+
+def test_what_cannot_be_rewound_to():
+    cache = nn.KVCache(1, 1, 8, 3)
+    cache.attend(sg.tensor(np.ones((1, 4, 9), np.float32)), 1)
+    for length in (5, -1):
+        with pytest.raises(ShapeError, match=f"a length from 0 to 4, received {length}"):
+            cache.rewind(length)
+
+
+def test_of_a_prompt_too_no_more_is_kept_than_the_window_shows(rng):
+    cache = nn.KVCache(1, 1, 10_000, 3, dtype=np.float64)
+    cache.attend(sg.tensor(rng.standard_normal((1, 6000, 9))), 1, 16)
+    assert (cache.length, cache.keys.shape[2]) == (6000, 15 + 32)
+
+
 def test_there_is_never_more_memory_than_room(rng):
     cache = nn.KVCache(1, 2, 40, 3, dtype=np.float64)
     cache.attend(sg.tensor(rng.standard_normal((1, 39, 18))), 2)

@@ -136,7 +136,7 @@ BUGS = [
     Bug(
         "copies_of_a_prompt_begin_anew",
         "nn/cache.py",
-        was="copy.length, copy._first = self.length, self._first",
+        was="copy._length, copy._first, copy._whole = self._length, self._first, self._whole",
         becomes="",
         caught_by=(
             "tests/nn/test_cache.py"

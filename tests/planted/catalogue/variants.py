@@ -110,10 +110,21 @@ BUGS = [
         lesson="Prompts of a test fit into the first piece of memory; conversations do not.",
     ),
     Bug(
+        "gone_back_behind_the_window",
+        "nn/cache.py",
+        was="if length < self._whole:",
+        becomes="if length < self._first:",
+        caught_by=(
+            "tests/nn/test_cache.py"
+            "::test_a_cache_that_is_rewound_goes_on_as_if_it_had_not_seen_more[8]"
+        ),
+        lesson="The position is still held, but not all that the next one sees.",
+    ),
+    Bug(
         "what_the_window_still_shows_is_dropped",
         "nn/cache.py",
-        was="min(self._held, window - 1)",
-        becomes="min(self._held, window - 2)",
+        was="min(self._held, before)",
+        becomes="min(self._held, before - 1)",
         caught_by="tests/nn/test_cache.py::test_what_has_left_the_window_leaves_the_cache",
         lesson="Nothing is dropped before some thirty tokens, which no other test generates.",
     ),
