@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import operator
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -109,7 +110,7 @@ class GPTConfig:
             self._require(name, fits and (value is not None or name != "dropout"), _CHANCE)
         for name in ("norm_eps", "rope_base"):
             value = getattr(self, name)
-            self._require(name, _real(value) and 0 < value < float("inf"), "a number above 0")
+            self._require(name, _real(value) and 0 < value <= _LARGEST, "a number above 0")
         for name, options in CHOICES.items():
             value = getattr(self, name)
             known = isinstance(value, str) and value in options
@@ -132,11 +133,7 @@ class GPTConfig:
 
     def _take_whole(self, name: str) -> None:
         """Keep a size as an int. NumPy's are welcome: a vocabulary is often ids.max() + 1."""
-        value = getattr(self, name)
-        try:
-            size = 0 if isinstance(value, bool | np.bool_) else operator.index(value)
-        except TypeError:
-            size = 0
+        size = _whole(getattr(self, name))
         self._require(name, size >= 1, "a whole number of at least 1")
         object.__setattr__(self, name, size)
 
@@ -219,7 +216,7 @@ class GPTConfig:
         ConfigError
             If the length is not from 1 to block_size.
         """
-        if length is not None and not 1 <= length <= self.block_size:
+        if length is not None and not 1 <= _whole(length) <= self.block_size:
             raise ConfigError(
                 f"GPTConfig.flops_per_token: expected a length from 1 to block_size = "
                 f"{self.block_size}, received {length!r}"
@@ -232,16 +229,26 @@ class GPTConfig:
         Raises
         ------
         ConfigError
-            If batch_size is not 1 or more.
+            If batch_size or itemsize is not 1 or more.
         """
-        if batch_size < 1:
-            raise ConfigError(
-                f"GPTConfig.memory: expected a batch_size of at least 1, received {batch_size!r}"
-            )
+        for name, size in (("a batch_size", batch_size), ("an itemsize", itemsize)):
+            if _whole(size) < 1:
+                raise ConfigError(
+                    f"GPTConfig.memory: expected {name} of at least 1, received {size!r}"
+                )
         return cost.memory(self, batch_size, itemsize)
 
 
+_LARGEST = sys.float_info.max
 _CHANCE = "a probability from 0 up to, not including, 1"
+
+
+def _whole(value: Any) -> int:
+    """A whole number as an int; 0, which is no size, for anything else."""
+    try:
+        return 0 if isinstance(value, bool | np.bool_) else operator.index(value)
+    except TypeError:
+        return 0
 
 
 def _real(value: Any) -> bool:

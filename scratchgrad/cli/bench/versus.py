@@ -24,7 +24,6 @@ def measure(arguments: argparse.Namespace, report: dict[str, Any], say: Printer)
     from scratchgrad.bench import machine, tables, versus
     from scratchgrad.kernels.threads import get_threads
 
-    say(machine.heading(report["machine"]))
     rival, threads, quick = arguments.vs, get_threads(), arguments.quick
     presets = list(dict.fromkeys(arguments.preset or (["char"] if quick else STEPS)))
     works = versus.works(rival, arguments.parts, presets, arguments.dtype)
@@ -34,6 +33,7 @@ def measure(arguments: argparse.Namespace, report: dict[str, Any], say: Printer)
         raise ConfigError(f"nothing of this is compared with {rival}; what is: {have}")
     report["compared"], report["compared_memory"] = [], []
     with versus.our_side(threads) as us, versus.rival_side(rival, threads) as other:
+        say(machine.heading(report["machine"]))  # not before all that is needed is there
         report["rival"] = other.about
         rounds = arguments.rounds or (3 if quick else versus.ROUNDS)
         say(f"against {other.about}; {rounds} rounds in turn, each side in a process of its own")
