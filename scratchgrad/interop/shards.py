@@ -47,11 +47,12 @@ class Shards:
             raise
 
     def _open(self, folder: Path) -> None:
-        where = _weight_map(self.path)
-        for name in dict.fromkeys(where.values()):
+        tensors_of: dict[str, set[str]] = {}
+        for tensor, name in _weight_map(self.path).items():
+            tensors_of.setdefault(name, set()).add(tensor)
+        for name, mapped in tensors_of.items():
             file = SafetensorsFile(folder / name)
             self._files.append(file)
-            mapped = {tensor for tensor, home in where.items() if home == name}
             if absent := sorted(mapped - file.entries.keys()):
                 raise CheckpointError(
                     f"{file.path} has not all that {INDEX} says; missing: {listed(absent)}"
