@@ -57,7 +57,9 @@ class Pretrained:
     notes : list of str
         What a user should know.
     source : str
-        Where it came from.
+        Where it stands, for messages.
+    origin : str
+        Where it first came from, if that is another place.
     prompt : str
         What a text starts from where nobody says; empty where nobody does.
     """
@@ -70,6 +72,7 @@ class Pretrained:
     notes: list[str] = field(default_factory=list)
     source: str = ""
     prompt: str = ""
+    origin: str = ""
 
 
 def read_pretrained(
@@ -101,7 +104,7 @@ def read_pretrained(
     if tokenizer is not None:
         found.tokenizer = load_tokenizer(tokenizer)
         found.notes = [note for note in found.notes if not note.startswith(NO_TOKENIZER)]
-    found.source = found.source or str(path)
+    found.source = str(path)
     found.model.eval()
     _check_ids(found)
     return found
@@ -195,8 +198,7 @@ def _read_own(folder: Path, dtype: Any) -> Pretrained:
         read_template(folder),
         begin,
         tuple(stop),
-        [],
-        str(body.get("source", "")),
+        origin=str(body.get("source", "")),
     )
 
 
@@ -239,13 +241,14 @@ def save_pretrained(
         The disk is full, or may not be written.
     """
     config = pretrained.model.config
+    origin = pretrained.origin or pretrained.source
     body = {
         "format": FORMAT,
         "version": VERSION,
         "model": dataclasses.asdict(config),
         "begin": pretrained.begin,
         "stop": list(pretrained.stop),
-        "source": pretrained.source,
+        "source": origin.encode("utf-8", "replace").decode(),  # a path may be no text
     }
     with replacing(Path(folder), overwrite) as place:
         write_weights(place, ((name, p.data) for name, p in pretrained.model.named_parameters()))

@@ -36,6 +36,17 @@ def test_in_and_out_again(tmp_path: Path, capsys: Any) -> None:
     assert (again / "config.json").read_bytes() == (theirs / "config.json").read_bytes()
 
 
+def test_a_message_names_the_folder_that_was_given(tmp_path: Path, capsys: Any) -> None:
+    """Not the one that the model was once imported from."""
+    folder(tmp_path / "theirs")
+    assert said(capsys, "import", tmp_path / "theirs", "--out", tmp_path / "ours")[0] == 0
+    code, out, err = said(capsys, "sample", tmp_path / "ours")
+    assert (code, out) == (2, "")
+    assert err.endswith(
+        f"error: {tmp_path / 'ours'} has no tokenizer; give one with --tokenizer FILE\n"
+    )
+
+
 def test_the_default_place(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     folder(tmp_path / "some model")

@@ -50,7 +50,7 @@ def same_state(ours: sg.GPT, theirs: sg.GPT) -> None:
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
 def test_there_and_back(tmp_path: Path, kind: str) -> None:
     ours = model(kind, norm_eps=3e-5, attn_dropout=0.5)
-    given = Pretrained(ours, CharTokenizer("abcdefghijk"), "{{ x }}", 2, (4, 5), source="a test")
+    given = Pretrained(ours, CharTokenizer("abcdefghijk"), "{{ x }}", 2, (4, 5), origin="a test")
     save_pretrained(given, tmp_path / "deep" / "model")
     found = read_pretrained(tmp_path / "deep" / "model")
     assert found.model.config == ours.config
@@ -58,9 +58,27 @@ def test_there_and_back(tmp_path: Path, kind: str) -> None:
     same_state(found.model, ours)
     assert isinstance(found.tokenizer, CharTokenizer)
     assert found.tokenizer.characters == "abcdefghijk"
-    assert (found.begin, found.stop, found.source) == (2, (4, 5), "a test")
+    assert (found.begin, found.stop, found.origin) == (2, (4, 5), "a test")
     assert found.chat_template == "{{ x }}"
     assert found.notes == []
+
+
+def test_where_it_stands_is_not_where_it_came_from(tmp_path: Path) -> None:
+    """A message names the folder that was given; the other one may be gone."""
+    folder(tmp_path / "theirs")
+    save_pretrained(read_pretrained(tmp_path / "theirs"), tmp_path / "ours")
+    found = read_pretrained(tmp_path / "ours")
+    assert (found.source, found.origin) == (str(tmp_path / "ours"), str(tmp_path / "theirs"))
+    save_pretrained(found, tmp_path / "again")
+    assert read_pretrained(tmp_path / "again").origin == str(tmp_path / "theirs")
+    edit_config(tmp_path / "again", begin=99)
+    refused(tmp_path / "again", f"{tmp_path / 'again'}: the id 99 should begin a text")
+
+
+def test_a_source_whose_name_is_no_text(tmp_path: Path) -> None:
+    given = Pretrained(model(), None, source=os.fsdecode(b"a\xff"))
+    save_pretrained(given, tmp_path / "ours")
+    assert read_pretrained(tmp_path / "ours").origin == "a?"
 
 
 def test_float64_is_kept_on_demand(tmp_path: Path) -> None:
