@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from pathlib import Path
@@ -70,5 +71,5 @@ def default_name(source: str) -> str:
     'SmolLM2.Q4_1'
     """
     path = Path(source)
-    name = path.resolve().name if path.is_dir() else path.stem
-    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "model"
+    name = path.resolve().name if os.path.isdir(path) else path.stem
+    return re.sub(r"[^\w.-]+", "-", name[:200]).strip("-.") or "model"

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scratchgrad.data.untrusted import named
 from scratchgrad.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -56,9 +57,9 @@ def open_any(
     if not str(path):  # which would be the folder that one stands in
         raise CheckpointError(f"the name of the model is empty; expected a {MODEL_HELP}")
     place = Path(path)
-    if not place.exists():
+    if not os.path.exists(place):  # which takes any name, as `Path.exists` does not
         if str(path) != "smollm2":
-            raise CheckpointError(f"no such model: {path}; expected a {MODEL_HELP}")
+            raise CheckpointError(f"no such model: {named(path)}; expected a {MODEL_HELP}")
         from scratchgrad.interop.smollm2 import find_smollm2
 
         place = find_smollm2()

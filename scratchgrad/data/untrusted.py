@@ -47,11 +47,11 @@ def open_file(
     except FileNotFoundError:
         raise error(f"no such {kind}: {path}") from None
     except OSError as reason:
-        raise error(f"cannot read {kind} {path}: {reason.strerror}") from None
+        raise error(f"cannot read {kind} {named(path)}: {reason.strerror}") from None
     except ValueError as reason:
         if isinstance(reason, ScratchgradError):
             raise
-        raise error(f"cannot read {kind} {str(path)!r}: {reason}") from None  # a NUL in the name
+        raise error(f"cannot read {kind} {named(path)}: {reason}") from None  # a NUL in the name
 
 
 def parse_object(text: str, most_values: int) -> dict[str, Any]:
@@ -120,6 +120,17 @@ def shorten(value: object) -> str:
     except (RecursionError, ValueError):  # what could just be parsed may be too deep to be shown
         return f"a {type(value).__name__} nested too deeply"
     return cut(text)
+
+
+def named(path: PathLike) -> str:
+    """The path as it stands, or the beginning of one that no file can have.
+
+    >>> named("models/a"), named("no\\0name")
+    ('models/a', "'no\\\\x00name'")
+    """
+    text = str(path)
+    possible = "\0" not in text and all(len(part) <= 255 for part in text.split(os.sep))
+    return text if possible and len(text) <= 4096 else shorten(text)
 
 
 def cut(text: str) -> str:

@@ -97,7 +97,7 @@ def read_pretrained(
         It is none of these, is damaged, or asks for what is computed otherwise here.
     """
     place = Path(path)
-    if place.is_dir():
+    if os.path.isdir(place):  # which takes any name, as `Path.is_dir` does not
         found = _reader_of_folder(place)(place, dtype)
     else:
         found = _read_file(place, tokenizer, dtype)

@@ -101,6 +101,7 @@ def test_a_run_goes_out(tmp_path: Path, capsys: Any) -> None:
             ("export", "ours", "--to", "gpt2", "--out", "x", "--checkpoint", "last"),
             "is no run folder, so it has no checkpoint 'last'",
         ),
+        (("import", "a" * 300), "no such model: 'aaaa"),
         (("import", ""), "the name of the model is empty; expected a run folder"),
         (("import", "ours", "--out", "nowhere"), "nowhere: it is a link to what is not there"),
         (("import", "smollm2"), "SCRATCHGRAD_SMOLLM2 is gone.gguf; expected the path"),

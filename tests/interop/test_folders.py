@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import scratchgrad as sg
-from scratchgrad.cli.opening import described
+from scratchgrad.cli.opening import described, open_any
 from scratchgrad.errors import CheckpointError, DataError
 from scratchgrad.interop import gpt2, huggingface, llama, pretrained
 from scratchgrad.interop.huggingface import write_folder
@@ -42,6 +42,16 @@ def same_state(ours: sg.GPT, theirs: sg.GPT) -> None:
     assert found.keys() == expected.keys()
     for name, array in expected.items():
         np.testing.assert_array_equal(found[name], array)
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a\0b", "a/" * 3000])
+def test_a_name_that_no_file_can_have(name: str) -> None:
+    for read in (read_pretrained, open_any):
+        with pytest.raises(CheckpointError) as caught:
+            read(name)
+        assert "\n" not in str(caught.value)
+        assert "\0" not in str(caught.value)
+        assert len(str(caught.value)) < 250
 
 
 # ---- our own folder
