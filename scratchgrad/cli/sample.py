@@ -78,6 +78,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--num-samples must be at least 1; got {arguments.num_samples}")
     if arguments.length < 0:
         raise ConfigError(f"--length must be 0 or more tokens; got {arguments.length}")
+    if arguments.prompt == "":
+        raise ConfigError(
+            "--prompt: expected a text; got an empty one; leave --prompt out for the default"
+        )
     sampling = sampling_of(arguments)
     stop_strings_of(arguments)  # refuses what will not do before a model is read
     set_threads_of(arguments)
@@ -110,7 +114,8 @@ def _prompt(
 
     block_size = opened.model.config.block_size
     special = special_rule(arguments, tokenizer)
-    text = arguments.prompt or opened.prompt
+    given = arguments.prompt is not None
+    text = arguments.prompt if given else opened.prompt
     # A new text begins with the token for that, or else as after the end of another one.
     begin = [opened.begin] if opened.begin is not None else []
     if not text and not begin:
@@ -120,9 +125,9 @@ def _prompt(
             shown = tokenizer.encode(as_given(text), **special).tolist()
     else:
         shown = tokenizer.encode(text).tolist()
-    check_known(opened, shown, "--prompt" if arguments.prompt else "the default prompt")
+    check_known(opened, shown, "--prompt" if given else "the default prompt")
     ids = begin + shown
-    if not arguments.prompt:
+    if not given:
         return ids[-block_size:], shown[-block_size:]
     if len(ids) > block_size:
         raise DataError(
@@ -218,7 +223,7 @@ class _Writer:
         return ["".join(so_far) for so_far in pieces]
 
     def _new_text(self) -> _Text:
-        begins = str if self._arguments.prompt else _without_new_line
+        begins = str if self._arguments.prompt is not None else _without_new_line
         return _Text(self._tokenizer, stop_strings_of(self._arguments), self._stops, begins)
 
 

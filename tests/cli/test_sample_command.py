@@ -88,6 +88,7 @@ def test_every_rule_has_its_option(run, monkeypatch):
         (["--frequency-penalty", "inf"], "--frequency-penalty: expected"),
         (["--greedy", "--temperature", "0.5"], "--greedy: takes the likeliest token whatever --te"),
         (["--greedy", "--top-k", "5"], "whatever --top-k may be; leave out one or the other"),
+        (["--prompt", ""], "--prompt: expected a text; got an empty one; leave --prompt out for"),
         (["--stop", ""], "--stop: expected text of one or more characters; got ''"),
         (["--stop-token", "<|end|>"], "no special token is called '<|end|>'; the tokenizer has no"),
         (["--prompt", "the quick brown f"], "--prompt: expected at most 16 tokens, the model's co"),
