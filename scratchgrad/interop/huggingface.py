@@ -293,7 +293,9 @@ def _write_tokenizer(pretrained: Pretrained, folder: Path) -> list[str]:
     try:
         tokenizer.save_huggingface(folder / TOKENIZER)
     except DataError as error:
-        return [f"the tokenizer has no Hugging Face form, so none was written: {error}"]
+        # Without the file's name: it was to stand in a folder that is gone when the note is read.
+        why = str(error).removeprefix(f"{folder / TOKENIZER}: ")
+        return [f"the tokenizer has no Hugging Face form, so none was written: {why}"]
     names = {id_: name for name, id_ in tokenizer.special_tokens.items()}
     settings: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",

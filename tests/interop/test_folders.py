@@ -22,6 +22,7 @@ from scratchgrad.interop.layout import read_state
 from scratchgrad.interop.pretrained import Pretrained, read_pretrained, save_pretrained
 from scratchgrad.interop.safetensors_file import SafetensorsFile, write_safetensors
 from scratchgrad.tokenizer import BPETokenizer, CharTokenizer
+from scratchgrad.tokenizer.vocabulary import Vocabulary
 from tests.interop.models import edit_config, folder, model, put_tensors, tensors_of
 
 
@@ -589,6 +590,19 @@ def test_a_tokenizer_of_more_ids_than_the_model_has(tmp_path: Path) -> None:
     found = read_pretrained(tmp_path)
     assert found.notes == []  # nothing that a user could do about it; what has one is refused
     assert "245 of its tokens have no row in the model, and cannot be used" in described(found)
+
+
+def test_a_tokenizer_that_huggingface_cannot_have_is_a_note(tmp_path: Path) -> None:
+    """Which says why, and nothing of the folder where the files are written at first."""
+    tokens = tuple(bytes([byte]) for byte in range(256))
+    tokenizer = BPETokenizer(Vocabulary(tokens, [], characters=True), "none")
+    given = Pretrained(model(vocab_size=256), tokenizer)
+    assert write_folder(given, "gpt2", tmp_path / "out") == [
+        "the tokenizer has no Hugging Face form, so none was written: a byte-level tokenizer.json "
+        "has no characters, which this vocabulary needs: pieces start out as characters, not as "
+        "bytes"
+    ]
+    assert not (tmp_path / "out" / "tokenizer.json").exists()
 
 
 # ---- anything at all

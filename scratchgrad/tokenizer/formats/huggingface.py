@@ -245,6 +245,12 @@ def _names(names: Iterable[Any]) -> str:
     return cut(", ".join(n[:60] if isinstance(n, str) else shorten(n) for n in islice(names, 20)))
 
 
+_UNSAYABLE = {
+    "characters": "pieces start out as characters, not as bytes",
+    "prefix_space": "a space is put before the text",
+}
+
+
 def write(path: PathLike, vocabulary: Vocabulary, pattern: str) -> None:
     """Write a tokenizer.json with which Hugging Face encodes and decodes as we do.
 
@@ -270,9 +276,11 @@ def write(path: PathLike, vocabulary: Vocabulary, pattern: str) -> None:
 
 
 def _body(vocabulary: Vocabulary, pattern: str) -> dict[str, Any]:
-    for flag in ("characters", "prefix_space"):
+    for flag, meaning in _UNSAYABLE.items():
         if getattr(vocabulary, flag):
-            raise DataError(f"a byte-level tokenizer.json has no {flag}; this vocabulary needs it")
+            raise DataError(
+                f"a byte-level tokenizer.json has no {flag}, which this vocabulary needs: {meaning}"
+            )
     special = vocabulary.special_tokens
     ids = set(special.values())
     words = {
