@@ -157,7 +157,9 @@ def run_checks(checks: Sequence[str], place: Path, limit: float) -> Run:
     process.kill()  # it has ended, or never will
     process.join()
     report = json.loads(written.read_text(encoding="utf-8")) if written.exists() else None
-    return Run(exit_code, report, log.read_text(encoding="utf-8", errors="replace"))
+    # A process that ended before it opened the log has said nothing.
+    output = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    return Run(exit_code, report, output)
 
 
 @lru_cache(maxsize=1)

@@ -5,6 +5,7 @@ plant, tests another package than the copy, or takes any failure at all for the 
 """
 
 import dataclasses
+import os
 import py_compile
 from pathlib import Path
 
@@ -193,6 +194,20 @@ def test_a_hang_is_an_error(project: Path, tmp_path: Path) -> None:
     bug = change(was="return 2 * x", becomes="while True: pass")
     verdict = try_bug(bug, tmp_path, limit=3, root=project)
     assert (verdict.outcome, verdict.detail) == ("error", "the check did not end in time")
+
+
+def end_at_once(*arguments: object) -> None:
+    os._exit(9)
+
+
+def test_a_process_that_ends_before_it_begins_is_an_error(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed, say, for want of memory: there is no log then."""
+    monkeypatch.setattr(runner, "run_pytest", end_at_once)
+    verdict = try_bug(TRIPLE, tmp_path, root=project)
+    assert verdict.outcome == "error", str(verdict)
+    assert "pytest ended with exit code 9" in verdict.detail
 
 
 def test_another_package_of_the_same_name_is_noticed(project: Path, tmp_path: Path) -> None:
