@@ -178,7 +178,7 @@ class CharTokenizer:
                 f"{path} is not a character tokenizer: expected format {FORMAT!r}; "
                 f"got {shorten(body.get('format'))}"
             )
-        if body.get("version") != VERSION or isinstance(body["version"], bool):
+        if type(body.get("version")) is not int or body["version"] != VERSION:
             raise DataError(
                 f"{path}: expected version {VERSION} of {FORMAT}; got "
                 f"{shorten(body.get('version'))}; a newer scratchgrad may read it"

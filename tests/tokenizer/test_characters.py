@@ -90,6 +90,7 @@ def test_ids_out_of_range_are_named():
         ({"format": "another"}, "expected format"),
         ({"version": 2}, "expected version 1"),
         ({"version": True}, "expected version 1"),
+        ({"version": 1.0}, "expected version 1"),
         ({"version": "1"}, "expected version 1"),
     ],
 )
