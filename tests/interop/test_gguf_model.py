@@ -118,6 +118,12 @@ PRE = "tokenizer__ggml__"
     [
         ({"general__architecture": "gemma"}, "general.architecture is 'gemma'; expected 'llama'"),
         ({"general__architecture": None}, "general.architecture is missing"),
+        ({"general__architecture": ["llama"]}, "architecture is an array; expected 'llama'"),
+        ({"general__alignment": [32]}, "general.alignment is an array; expected a power of two"),
+        ({PRE + "model": ["gpt2"]}, "tokenizer.ggml.model is an array; expected 'gpt2'"),
+        ({PRE + "pre": ["gpt-2"]}, "tokenizer.ggml.pre is an array, and how"),
+        ({PRE + "add_bos_token": [True]}, "add_bos_token is an array; expected true or false"),
+        ({"tokenizer__chat_template": ["a"]}, "chat_template is an array; expected a text"),
         ({"llama__block_count": None}, "llama.block_count is None"),
         ({"llama__block_count": 0}, "llama.block_count is 0"),
         ({"llama__block_count": 2**31}, "llama.block_count is 2,147,483,648"),

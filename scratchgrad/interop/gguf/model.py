@@ -19,11 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scratchgrad.data.untrusted import shorten
 from scratchgrad.errors import ConfigError
 from scratchgrad.gpt import GPT, GPTConfig
 from scratchgrad.gpt.shapes import parameter_shapes
-from scratchgrad.interop.gguf.reading import GGUF, Array
+from scratchgrad.interop.gguf.reading import GGUF, shown
 from scratchgrad.interop.gguf.tokenizer import read_tokenizer
 from scratchgrad.interop.layout import (
     MAX_CONTEXT,
@@ -85,7 +84,7 @@ def _config(file: GGUF) -> GPTConfig:
     """The configuration, from the values that the file gives; checked against the table."""
     architecture = file.values.get("general.architecture")
     if architecture != "llama":
-        which = "missing" if architecture is None else shorten(architecture)
+        which = "missing" if architecture is None else shown(architecture)
         raise file.refuse(f"general.architecture is {which}; expected 'llama'")
     values = {
         name.removeprefix("llama."): value
@@ -98,8 +97,7 @@ def _config(file: GGUF) -> GPTConfig:
         wrong = type(value) is not kind
         if wrong or (kind is int and value < 1):
             expected = "a whole number of at least 1" if kind is int else "a number"
-            shown = "an array" if isinstance(value, Array) else shorten(value)
-            raise file.refuse(f"llama.{name} is {shown}; expected {expected}")
+            raise file.refuse(f"llama.{name} is {shown(value)}; expected {expected}")
         return value
 
     n_embd, n_head = take("embedding_length", int), take("attention.head_count", int)
@@ -134,10 +132,9 @@ def _config(file: GGUF) -> GPTConfig:
     }
     for name, value in values.items():
         if value not in _HARMLESS.get(name, ()) or type(value) is bool:
-            shown = "an array" if isinstance(value, Array) else shorten(value)
             raise file.refuse(
-                f"llama.{name} is {shown}, which cannot be represented; a model with it would "
-                f"say other things here"
+                f"llama.{name} is {shown(value)}, which cannot be represented; a model with it "
+                f"would say other things here"
             )
     try:
         return GPTConfig(

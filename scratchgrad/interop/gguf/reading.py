@@ -95,6 +95,11 @@ class Array:
     stop: int
 
 
+def shown(value: object) -> str:
+    """A value for a message; of an array, that it is one."""
+    return "an array" if isinstance(value, Array) else shorten(value)
+
+
 @dataclass(frozen=True)
 class Tensor:
     """A row of the table. ``shape`` is in NumPy's order: the last axis is the fastest."""
@@ -232,7 +237,7 @@ class GGUF:
     def _alignment(self) -> int:
         alignment = self.values.get("general.alignment", _ALIGNMENT)
         if type(alignment) is not int or alignment < 1 or alignment & (alignment - 1):
-            raise self.refuse(f"general.alignment is {shorten(alignment)}; expected a power of two")
+            raise self.refuse(f"general.alignment is {shown(alignment)}; expected a power of two")
         return alignment
 
     # -- the table -----------------------------------------------------------------------------

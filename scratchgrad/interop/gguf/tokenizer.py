@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 
 from scratchgrad.data.untrusted import shorten
 from scratchgrad.errors import ConfigError, DataError
-from scratchgrad.interop.gguf.reading import GGUF, Array
+from scratchgrad.interop.gguf.reading import GGUF, shown
 from scratchgrad.tokenizer import BPETokenizer
 from scratchgrad.tokenizer.formats import bytelevel
 from scratchgrad.tokenizer.formats.oniguruma import OLD_CL100K
@@ -116,14 +116,14 @@ def read_tokenizer(file: GGUF) -> Tokens:
     begin = _id(file, "bos_token_id", count)
     add = file.values.get(_KEY + "add_bos_token", cut.begin)
     if type(add) is not bool:
-        raise file.refuse(f"{_KEY}add_bos_token is {shorten(add)}; expected true or false")
+        raise file.refuse(f"{_KEY}add_bos_token is {shown(add)}; expected true or false")
     if add and begin is None:
         raise file.refuse(f"{_KEY}add_bos_token is true; expected a {_KEY}bos_token_id with it")
     ends = [_id(file, name, count) for name in ("eos_token_id", "eot_token_id", "eom_token_id")]
     ends += [special[name] for name in _ENDS if name in special]
     template = file.values.get("tokenizer.chat_template")
     if not isinstance(template, str | None):
-        raise file.refuse(f"tokenizer.chat_template is {shorten(template)}; expected a text")
+        raise file.refuse(f"tokenizer.chat_template is {shown(template)}; expected a text")
     stop = tuple(dict.fromkeys(id_ for id_ in ends if id_ is not None))
     return Tokens(tokenizer, begin if add else None, stop, template, missing)
 
@@ -131,11 +131,11 @@ def read_tokenizer(file: GGUF) -> Tokens:
 def _cut(file: GGUF) -> Cut:
     kind, name = file.values.get(_KEY + "model"), file.values.get(_KEY + "pre")
     if kind != "gpt2":
-        which = "missing" if kind is None else shorten(kind)
+        which = "missing" if kind is None else shown(kind)
         advice = " (it is SentencePiece's)" if kind == "llama" else ""
         raise file.refuse(f"{_KEY}model is {which}{advice}; expected 'gpt2', a byte-level BPE")
     if not isinstance(name, str) or name not in CUTS:
-        which = "missing" if name is None else shorten(name)
+        which = "missing" if name is None else shown(name)
         raise file.refuse(
             f"{_KEY}pre is {which}, and how it cuts a text cannot be stated exactly here; "
             f"expected one of {', '.join(CUTS)}"
@@ -182,6 +182,5 @@ def _pairs(file: GGUF) -> Iterator[tuple[str, str]]:
 def _id(file: GGUF, name: str, count: int) -> int | None:
     id_: Any = file.values.get(_KEY + name)
     if id_ is not None and (type(id_) is not int or not 0 <= id_ < count):
-        shown = "an array" if isinstance(id_, Array) else shorten(id_)
-        raise file.refuse(f"{_KEY}{name} is {shown}; expected an id below {count:,}")
+        raise file.refuse(f"{_KEY}{name} is {shown(id_)}; expected an id below {count:,}")
     return id_
