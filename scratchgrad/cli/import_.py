@@ -23,13 +23,17 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "import",
         help="read weights of Hugging Face, llama.cpp or llama2.c",
-        description="Read GPT-2, Llama or Mistral in Hugging Face's layout, a GGUF of llama.cpp\n"
-        "or a model of llama2.c, check it, and write it as a model folder.",
+        description="Read GPT-2, Llama or Mistral in Hugging Face's layout, a GGUF of llama.cpp,\n"
+        "a model of llama2.c, or a run of scratchgrad train, check it, and write it as a\n"
+        "model folder.",
         epilog=_EPILOG,
     )
     parser.set_defaults(run=run)
     parser.add_argument(
-        "source", metavar="SOURCE", help="folder of Hugging Face, .gguf, .bin, or smollm2"
+        "source",
+        metavar="SOURCE",
+        help="folder of Hugging Face, .gguf, .bin, smollm2, or a run folder, of which the best "
+        "checkpoint is taken",
     )
     parser.add_argument(
         "--out", metavar="DIR", help="the model folder (default: models/ and SOURCE's name)"

@@ -1,6 +1,7 @@
 """A model with what it takes to talk to it; and the folder that keeps all of it.
 
-config.json           which model: GPTConfig's fields, the ids that begin and end a text
+config.json           which model: GPTConfig's fields, the ids that begin and end a text, and what
+                      a text starts from where nobody says
 model.safetensors     the weights in float32, under our names
 tokenizer.json        the vocabulary, if there is one
 chat_template.jinja   how a conversation becomes a text, if the model has learned any
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -198,8 +199,20 @@ def _read_own(folder: Path, dtype: Any) -> Pretrained:
         read_template(folder),
         begin,
         tuple(stop),
+        prompt=_prompt(body, where),
         origin=str(body.get("source", "")),
     )
+
+
+def _prompt(body: Mapping[str, Any], where: Path) -> str:
+    """What a text starts from by default; folders of before it was kept do not say."""
+    prompt = body.get("prompt", "")
+    # Half of a UTF-16 pair, which JSON can spell, is no text.
+    if not isinstance(prompt, str) or any("\ud800" <= letter <= "\udfff" for letter in prompt):
+        raise CheckpointError(
+            f"{where} is damaged: expected prompt to be a text; got {shorten(prompt)}"
+        )
+    return prompt
 
 
 def _is_id(value: Any) -> bool:
@@ -248,6 +261,7 @@ def save_pretrained(
         "model": dataclasses.asdict(config),
         "begin": pretrained.begin,
         "stop": list(pretrained.stop),
+        "prompt": pretrained.prompt,
         "source": origin.encode("utf-8", "replace").decode(),  # a path may be no text
     }
     with replacing(Path(folder), overwrite) as place:

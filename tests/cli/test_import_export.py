@@ -86,6 +86,8 @@ def test_a_run_goes_out(tmp_path: Path, capsys: Any) -> None:
     np.testing.assert_allclose(back.model(ids)[0].numpy(), ours.model(ids)[0].numpy(), atol=1e-6)
     code, _, err = said(capsys, "export", run, "--to", "gpt2", "--out", out, "--checkpoint", "7")
     assert code == 2
+    assert said(capsys, "import", run, "--out", tmp_path / "kept")[0] == 0
+    assert open_any(tmp_path / "kept").prompt == ours.prompt
     # A run is never replaced, nor taken for a model.
     code, _, err = said(capsys, "import", out, "--out", run, "--overwrite")
     assert (code, "what is in it is no model" in err) == (2, True)

@@ -86,6 +86,16 @@ def test_where_it_stands_is_not_where_it_came_from(tmp_path: Path) -> None:
     refused(tmp_path / "again", f"{tmp_path / 'again'}: the id 99 should begin a text")
 
 
+def test_the_default_prompt_is_kept(tmp_path: Path) -> None:
+    save_pretrained(Pretrained(model(), None, prompt="\n\u00e9"), tmp_path)
+    assert read_pretrained(tmp_path).prompt == "\n\u00e9"
+    for spoiled in (3, None, ["a"], "\ud800"):
+        edit_config(tmp_path, prompt=spoiled)
+        refused(tmp_path, "config.json is damaged: expected prompt to be a text; got")
+    edit_config(tmp_path, drop=("prompt",))
+    assert read_pretrained(tmp_path).prompt == ""  # a folder of before it was kept
+
+
 def test_a_source_whose_name_is_no_text(tmp_path: Path) -> None:
     given = Pretrained(model(), None, source=os.fsdecode(b"a\xff"))
     save_pretrained(given, tmp_path / "ours")
