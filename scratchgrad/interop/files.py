@@ -21,9 +21,15 @@ PICKLE_ADVICE = (
 )
 
 
-def open_file(path: str | os.PathLike[str]) -> tuple[BinaryIO, int]:
-    """Open an ordinary file; returns it and its size, or raises CheckpointError."""
-    return untrusted.open_file(path, CheckpointError)
+def open_file(path: str | os.PathLike[str], kind: str) -> tuple[BinaryIO, int]:
+    """Open an ordinary file, meant to be of a ``kind``; returns it and its size.
+
+    Raises
+    ------
+    CheckpointError
+        There is none, or it cannot be read.
+    """
+    return untrusted.open_file(path, CheckpointError, kind)
 
 
 def read_exactly(file: BinaryIO, out: memoryview, path: object) -> None:
@@ -53,7 +59,7 @@ def read_json_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     CheckpointError
         There is no such file, or it holds something else.
     """
-    file, size = open_file(path)
+    file, size = open_file(path, "file of settings")
     with file:
         if size > MAX_JSON_BYTES:
             raise CheckpointError(
@@ -98,6 +104,6 @@ def listed(names: Iterable[object], most: int = 8) -> str:
 
 def first_bytes(path: Path, count: int = 16) -> bytes:
     """What a file begins with."""
-    file, _ = open_file(path)
+    file, _ = open_file(path, "file of a model")
     with file:
         return file.read(count)

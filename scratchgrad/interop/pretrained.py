@@ -224,7 +224,7 @@ def read_template(folder: Path) -> str | None:
     path = folder / TEMPLATE
     if not path.exists():
         return None
-    file, size = open_file(path)
+    file, size = open_file(path, "file of a chat template")
     with file:
         if size > MAX_TEMPLATE_BYTES:
             raise CheckpointError(f"{path} has {size:,} bytes; expected {MAX_TEMPLATE_BYTES:,}")

@@ -75,7 +75,7 @@ class TensorFile(ABC):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = str(path)
-        self._file, self.size = open_file(path)
+        self._file, self.size = open_file(path, "file of weights")
         try:
             self.entries = self._find()
         except BaseException:

@@ -320,7 +320,7 @@ def test_what_is_no_model(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 def test_pipes(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    refused(tmp_path / "pipe", "is no ordinary file")
+    refused(tmp_path / "pipe", "is no ordinary file; expected a file of a model")
     (tmp_path / "config.json").symlink_to(tmp_path / "pipe")
     refused(tmp_path, "is no ordinary file")
 

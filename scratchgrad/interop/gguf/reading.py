@@ -127,7 +127,7 @@ class GGUF:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = path
-        self._file, self._size = open_file(path)
+        self._file, self._size = open_file(path, "file of weights")
         self._at = 0
         self._strings_left = MAX_STRINGS
         self.values: dict[str, Any] = {}
