@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scratchgrad.data.untrusted import named
 from scratchgrad.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -59,6 +58,8 @@ def open_any(
     place = Path(path)
     if not os.path.exists(place):  # which takes any name, as `Path.exists` does not
         if str(path) != "smollm2":
+            from scratchgrad.data.untrusted import named
+
             raise CheckpointError(f"no such model: {named(path)}; expected a {MODEL_HELP}")
         from scratchgrad.interop.smollm2 import find_smollm2
 

@@ -87,7 +87,7 @@ def read_folder(folder: Path, dtype: Any = np.float32) -> Pretrained:
     if config.tied_head:
         ignored += r"|lm_head\.weight"
     with open_weights(folder) as tensors:
-        check_size(config, tensors)
+        check_size(config, len(tensors.entries), tensors.path)
         state = read_state(
             tensors,
             _layout(body, config, tensors),

@@ -56,18 +56,18 @@ def own_layout(config: GPTConfig) -> Layout:
     return {name: (Part(name, shape),) for name, shape in parameter_shapes(config).items()}
 
 
-def check_size(config: GPTConfig, tensors: Tensors) -> None:
+def check_size(config: GPTConfig, tensors: int, path: str) -> None:
     """Refuse what would take memory because a number says so, before a table of names is made."""
-    if config.n_layer > len(tensors.entries):
+    if config.n_layer > tensors:
         raise CheckpointError(
-            f"{tensors.path} has {len(tensors.entries)} tensors, too few for the "
-            f"{config.n_layer:,} layers that its configuration says"
+            f"{path} has {tensors} tensors, too few for the {config.n_layer:,} layers that its "
+            f"configuration says"
         )
     # Learned positions stand in the file. Others are computed, and the cache has a place for each.
     waves = config.position == "sinusoidal" and config.block_size * config.n_embd > MAX_WAVES
     if config.position != "learned" and (config.block_size > MAX_CONTEXT or waves):
         raise CheckpointError(
-            f"{tensors.path}: its configuration says a context of {config.block_size:,}; expected "
+            f"{path}: its configuration says a context of {config.block_size:,}; expected "
             f"at most {MAX_CONTEXT:,}, or {MAX_WAVES:,} numbers of sinusoidal positions"
         )
 

@@ -190,7 +190,7 @@ def read_llama2c(
     path = Path(path)
     with Llama2cFile(path) as tensors:
         config = tensors.config
-        check_size(config, tensors)
+        check_size(config, len(tensors.entries), tensors.path)
         state = read_state(tensors, _layout(config), config, ignored="tables", dtype=dtype)
     found = Pretrained(GPT.from_state(config, state), None, begin=BEGIN, stop=(BEGIN,))
     found.source = str(path)

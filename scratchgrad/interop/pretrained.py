@@ -183,7 +183,7 @@ def _read_own(folder: Path, dtype: Any) -> Pretrained:
     except (ConfigError, TypeError) as error:
         raise CheckpointError(f"{where} is damaged: {str(error)[:400]}") from None
     with SafetensorsFile(folder / WEIGHTS) as tensors:
-        check_size(config, tensors)
+        check_size(config, len(tensors.entries), tensors.path)
         state = read_state(tensors, own_layout(config), config, dtype=dtype)
     begin, stop = body.get("begin"), body.get("stop", [])
     known = (begin is None or _is_id(begin)) and isinstance(stop, list) and all(map(_is_id, stop))

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from safetensors.numpy import load, save
 
 from scratchgrad.data.files import sync_folder, to_json, write_atomically
 from scratchgrad.errors import CheckpointError
+from scratchgrad.interop.files import open_file, read_exactly, read_json_file
 
 FORMAT = "scratchgrad-checkpoint"
 VERSION = 1
@@ -164,15 +164,12 @@ def remove_checkpoint(place: Path) -> None:
 
 
 def _read_state(place: Path) -> dict[str, Any]:
-    try:
-        state = json.loads((place / STATE).read_bytes().decode("utf-8"))
-    except FileNotFoundError:
-        if not place.is_dir():
-            raise CheckpointError(f"no such checkpoint: {place}") from None
-        raise CheckpointError(f"{place} was never finished: it has no {STATE}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{place / STATE} is damaged: {error}") from None
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
+    if not place.is_dir():
+        raise CheckpointError(f"no such checkpoint: {place}")
+    if not (place / STATE).exists():
+        raise CheckpointError(f"{place} was never finished: it has no {STATE}")
+    state = read_json_file(place / STATE)
+    if state.get("format") != FORMAT:
         raise CheckpointError(f"{place / STATE} is not of the format {FORMAT}")
     if state.get("version") != VERSION:
         raise CheckpointError(
@@ -192,17 +189,17 @@ def _read_state(place: Path) -> dict[str, Any]:
 
 
 def _read_tensors(path: Path, seal: Mapping[str, Any]) -> Tensors:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror}") from None
-    if len(content) != seal.get("bytes"):
-        raise CheckpointError(
-            f"{path} is damaged: expected {seal.get('bytes')} bytes; got {len(content)}"
-        )
+    file, size = open_file(path, "file of weights")
+    with file:
+        if size != seal.get("bytes"):
+            raise CheckpointError(
+                f"{path} is damaged: expected {seal.get('bytes')} bytes; got {size}"
+            )
+        content = bytearray(size)
+        read_exactly(file, memoryview(content), path)
     if hashlib.sha256(content).hexdigest() != seal["sha256"]:
         raise CheckpointError(f"{path} is damaged: its content is not what was written")
     try:
-        return load(content)
+        return load(bytes(content))
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from None

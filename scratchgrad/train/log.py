@@ -22,6 +22,7 @@ from typing import Any
 
 from scratchgrad.data.files import write_atomically
 from scratchgrad.errors import CheckpointError
+from scratchgrad.interop.files import open_file
 
 Record = dict[str, Any]
 
@@ -72,17 +73,16 @@ def rewind(path: Path, step: int) -> None:
 
 
 def _parse(path: Path) -> list[tuple[Record, bytes]]:
-    try:
-        lines = path.read_bytes().splitlines(keepends=True)
-    except OSError as error:
-        raise CheckpointError(f"cannot read the log {path}: {error.strerror}") from None
+    file, _ = open_file(path, "log")
+    with file:
+        lines = file.readlines()
     parsed = []
     for number, line in enumerate(lines, start=1):
         if number == len(lines) and not line.endswith(b"\n"):
             break
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CheckpointError(f"{path}, line {number}: not JSON ({error})") from None
         if not isinstance(record, dict) or not isinstance(record.get("step"), int):
             raise CheckpointError(f"{path}, line {number}: expected an object with a step")

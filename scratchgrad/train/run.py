@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import json
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from typing import Any
 from scratchgrad.data import EMBEDDED_NAME, embedded_text, read_texts
 from scratchgrad.data.files import TEMPORARY_SUFFIX, to_json, write_atomically
 from scratchgrad.errors import CheckpointError, ConfigError, DataError
+from scratchgrad.interop.files import read_json_file
 from scratchgrad.tokenizer import CharTokenizer, Tokenizer
 from scratchgrad.train.checkpoint import list_checkpoints, remove_checkpoint
 from scratchgrad.train.config import (
@@ -197,11 +197,8 @@ class RunFolder:
                 f"{self.path} is no run folder: it has no {self.config.name}; expected a folder "
                 f"that `scratchgrad train` made"
             )
-        try:
-            body = json.loads(self.config.read_bytes().decode("utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise CheckpointError(f"{self.config} is damaged: {error}") from None
-        if not isinstance(body, dict) or body.get("format") != FORMAT:
+        body = read_json_file(self.config)
+        if body.get("format") != FORMAT:
             raise CheckpointError(f"{self.config} is damaged: expected the format {FORMAT}")
         if body.get("version") != VERSION:
             raise CheckpointError(

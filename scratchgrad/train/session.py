@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scratchgrad.data import check_length, split_text
 from scratchgrad.errors import CheckpointError, ConfigError, DataError
 from scratchgrad.gpt import GPT, GPTConfig
+from scratchgrad.interop.layout import check_size
 from scratchgrad.tokenizer import Progress, Tokenizer, load_tokenizer
 from scratchgrad.train.checkpoint import (
     Checkpoint,
@@ -248,8 +249,13 @@ def open_model(path: str | Path, which: str = "best") -> OpenedModel:
             notes.append(f"the best checkpoint cannot be used ({error}); using the newest")
     _check_unedited(run, config, checkpoint)
     tokenizer = _tokenizer_of(run, checkpoint)
-    model = GPT(_gpt_config(config.model, tokenizer.vocab_size), seed=config.train.seed)
-    model.load_state_dict(checkpoint.model)
+    gpt = _gpt_config(config.model, tokenizer.vocab_size)
+    check_size(gpt, len(checkpoint.model), str(run.path))
+    try:
+        weights = {name: array.copy() for name, array in checkpoint.model.items()}
+        model = GPT.from_state(gpt, weights)  # draws nothing: a size may be a lie
+    except CheckpointError as error:
+        raise CheckpointError(f"{run.path}: {error}") from None
     model.eval()
     prompt = prompt_of(config, tokenizer)
     return OpenedModel(model, tokenizer, checkpoint.step, prompt, notes)

@@ -47,7 +47,7 @@ def test_without_the_optimizer_its_file_is_not_even_opened(tmp_path):
     place = write_checkpoint(tmp_path, make(1))
     (place / "optimizer.safetensors").unlink()
     assert read_checkpoint(place, with_optimizer=False).step == 1
-    with pytest.raises(CheckpointError, match=r"cannot read .*optimizer\.safetensors"):
+    with pytest.raises(CheckpointError, match=r"no such file of weights: .*optimizer\.safetensors"):
         read_checkpoint(place)
 
 

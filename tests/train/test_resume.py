@@ -1,8 +1,11 @@
 """Same seed, same bits; and a run that was stopped ends as one that never was."""
 
 import json
+import os
+import re
 import shutil
 
+import numpy as np
 import pytest
 
 from scratchgrad.errors import CheckpointError, ConfigError, DataError, NonFiniteLossError
@@ -193,17 +196,74 @@ def test_an_edited_config_is_refused(tmp_path, text_file, section, name, value):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("elapsed", float("nan")), ("tokens", float("inf")), ("trainer", "x")]
+    ("name", "value", "says"),
+    [
+        ("elapsed", float("nan"), "NaN is no number of JSON"),
+        ("tokens", float("inf"), "Infinity is no number of JSON"),
+        ("trainer", "x", "damaged"),
+    ],
 )
-def test_an_edited_state_is_refused(tmp_path, text_file, name, value):
+def test_an_edited_state_is_refused(tmp_path, text_file, name, value, says):
     run = tmp_path / "run"
     go(start(run, text_file), stop_after=3)
     for path in (run / "checkpoints").glob("*/state.json"):
         body = json.loads(path.read_text())
         body[name] = value
         path.write_text(json.dumps(body))
-    with pytest.raises(CheckpointError, match="damaged"):
+    with pytest.raises(CheckpointError, match=says):
         resume(run)
+
+
+FILES = ("config.json", "checkpoints/*/state.json", "checkpoints/*/model.safetensors", "log.jsonl")
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("device", [False, True])
+def test_what_is_no_file_is_not_waited_for_nor_read_without_end(tmp_path, text_file, file, device):
+    """A pipe that nobody writes into, and a device that never ends."""
+    run = tmp_path / "run"
+    go(start(run, text_file), stop_after=3)
+    for path in run.glob(file):
+        path.unlink()
+        if device:
+            path.symlink_to("/dev/zero")
+        else:
+            os.mkfifo(path)
+    with pytest.raises(CheckpointError, match="is no ordinary file"):
+        resume(run)
+    if file != "log.jsonl":
+        with pytest.raises(CheckpointError, match="is no ordinary file"):
+            open_model(run)
+
+
+def test_a_name_that_stands_twice_in_the_configuration(tmp_path, text_file):
+    run = tmp_path / "run"
+    go(start(run, text_file), stop_after=3)
+    text = (run / "config.json").read_text()
+    (run / "config.json").write_text(text.replace('"seed":', '"seed": 1, "seed":', 1))
+    with pytest.raises(CheckpointError, match="the name 'seed' stands twice"):
+        open_model(run)
+
+
+@pytest.mark.parametrize(
+    ("size", "says"),
+    [
+        ("n_embd", r"run: .*wte\.weight should have shape \(30, 160000\)"),
+        ("n_layer", "too few for"),
+    ],
+)
+def test_no_weights_are_drawn_because_a_number_says_so(
+    tmp_path, text_file, size, says, monkeypatch
+):
+    run = tmp_path / "run"
+    go(start(run, text_file), stop_after=3)
+    for path in (run / "config.json", *(run / "checkpoints").glob("*/state.json")):
+        text, count = re.subn(f'"{size}": [0-9]+', f'"{size}": 160000', path.read_text())
+        assert count == 1
+        path.write_text(text)
+    monkeypatch.setattr(np.random, "default_rng", lambda *seed: pytest.fail("weights are drawn"))
+    with pytest.raises(CheckpointError, match=says):
+        open_model(run)
 
 
 def test_after_a_ruined_step_the_last_good_checkpoint_is_named(tmp_path, text_file, monkeypatch):
