@@ -116,9 +116,10 @@ def test_a_run_goes_out(tmp_path: Path, capsys: Any) -> None:
             ("import", "ours", "--out", "./ours", "--overwrite"),
             "ours is the model that is read; expected another folder to write to",
         ),
-        (
+        pytest.param(
             ("export", "ours", "--to", "gpt2", "--out", "link", "--overwrite"),
             "link is the model that is read; expected another folder to write to",
+            id="over itself",
         ),
     ],
 )

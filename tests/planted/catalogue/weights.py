@@ -168,8 +168,7 @@ BUGS = [
         HOME + "model_folder.py",
         was="os.path.samefile(source, folder)",
         becomes="str(source) == str(folder)",
-        caught_by="tests/cli/test_import_export.py::test_mistakes_are_one_line[arguments12-link is "
-        "the model that is read; expected another folder to write to]",
+        caught_by="tests/cli/test_import_export.py::test_mistakes_are_one_line[over itself]",
         lesson="A folder has many names.",
     ),
     Bug(
