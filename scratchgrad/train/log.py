@@ -21,10 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from scratchgrad.data.files import write_atomically
+from scratchgrad.data.untrusted import parse_object
 from scratchgrad.errors import CheckpointError
 from scratchgrad.interop.files import open_file
 
 Record = dict[str, Any]
+MAX_VALUES = 100  # of a line; ours have nine
 
 
 class Log:
@@ -81,10 +83,12 @@ def _parse(path: Path) -> list[tuple[Record, bytes]]:
         if number == len(lines) and not line.endswith(b"\n"):
             break
         try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise CheckpointError(f"{path}, line {number}: not JSON ({error})") from None
-        if not isinstance(record, dict) or not isinstance(record.get("step"), int):
+            record = parse_object(line.decode("utf-8"), MAX_VALUES)
+        except UnicodeDecodeError:
+            raise CheckpointError(f"{path}, line {number}: no UTF-8") from None
+        except ValueError as error:
+            raise CheckpointError(f"{path}, line {number}: {error}") from None
+        if not isinstance(record.get("step"), int):
             raise CheckpointError(f"{path}, line {number}: expected an object with a step")
         parsed.append((record, line))
     return parsed

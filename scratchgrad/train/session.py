@@ -143,7 +143,9 @@ def begin(
     notes: list[str] = []
     tokenizer = saved or new_tokenizer(tokenizer_settings, text, parts[0], progress, notes)
     encoded = encode_parts(tokenizer_settings, tokenizer, parts)
-    trainer = _trainer(model_settings, train_config, tokenizer, encoded)
+    gpt = _gpt_config(model_settings, tokenizer.vocab_size)
+    _check_room(gpt, train_config, encoded)
+    trainer = Trainer(GPT(gpt, seed=train_config.seed), train_config, *encoded)
     prompt = default_prompt(text, source)
     config = RunConfig(model_settings, train_config, source, preset, tokenizer_settings, prompt)
     run.begin(config, tokenizer)
@@ -184,16 +186,16 @@ def resume(
     _check_unedited(run, former, checkpoint)
     _check_steps(run, config.train, checkpoint.step)
     tokenizer = _tokenizer_of(run, checkpoint)
+    model = _restored(run, _gpt_config(config.model, tokenizer.vocab_size), checkpoint)
     text, source = load_text(files or former.text.files)
     _check_text(former.text, source)
     config = dataclasses.replace(config, text=source, prompt=default_prompt(text, source))
     parts = split_text(text, config.train.val_fraction)
     encoded = encode_parts(config.tokenizer, tokenizer, parts)
-    trainer = _trainer(config.model, config.train, tokenizer, encoded)
+    _check_room(model.config, config.train, encoded)
+    trainer = Trainer(model, config.train, *encoded)
     state = checkpoint.state
-    trainer.restore(
-        checkpoint.step, checkpoint.model, checkpoint.optimizer, state.get("trainer") or {}
-    )
+    trainer.restore(checkpoint.step, checkpoint.optimizer, state.get("trainer") or {})
     if config.train.steps > config.train.decay_steps and former.train.steps != config.train.steps:
         notes.append(
             f"past step {config.train.decay_steps} the learning rate stays at "
@@ -249,13 +251,7 @@ def open_model(path: str | Path, which: str = "best") -> OpenedModel:
             notes.append(f"the best checkpoint cannot be used ({error}); using the newest")
     _check_unedited(run, config, checkpoint)
     tokenizer = _tokenizer_of(run, checkpoint)
-    gpt = _gpt_config(config.model, tokenizer.vocab_size)
-    check_size(gpt, len(checkpoint.model), str(run.path))
-    try:
-        weights = {name: array.copy() for name, array in checkpoint.model.items()}
-        model = GPT.from_state(gpt, weights)  # draws nothing: a size may be a lie
-    except CheckpointError as error:
-        raise CheckpointError(f"{run.path}: {error}") from None
+    model = _restored(run, _gpt_config(config.model, tokenizer.vocab_size), checkpoint)
     model.eval()
     prompt = prompt_of(config, tokenizer)
     return OpenedModel(model, tokenizer, checkpoint.step, prompt, notes)
@@ -282,16 +278,22 @@ def _gpt_config(settings: ModelSettings, vocab_size: int) -> GPTConfig:
     return GPTConfig(vocab_size=vocab_size, **dataclasses.asdict(settings))
 
 
-def _trainer(
-    settings: ModelSettings,
-    train: TrainConfig,
-    tokenizer: Tokenizer,
-    encoded: tuple[NDArray[Any], NDArray[Any]],
-) -> Trainer:
-    config = _gpt_config(settings, tokenizer.vocab_size)
-    check_length(*encoded, config.block_size)  # before a model is built
+def _check_room(
+    config: GPTConfig, train: TrainConfig, encoded: tuple[NDArray[Any], NDArray[Any]]
+) -> None:
+    """Refuse, before a model is made, a text that is too short or a model that is too large."""
+    check_length(*encoded, config.block_size)
     check_fits(config, train.batch_size)
-    return Trainer(GPT(config, seed=train.seed), train, *encoded)
+
+
+def _restored(run: RunFolder, config: GPTConfig, checkpoint: Checkpoint) -> GPT:
+    """The model with the weights of a checkpoint. Draws nothing: a size may be a lie."""
+    check_size(config, len(checkpoint.model), str(run.path))
+    try:
+        weights = {name: array.copy() for name, array in checkpoint.model.items()}
+        return GPT.from_state(config, weights)
+    except CheckpointError as error:
+        raise CheckpointError(f"{run.path}: {error}") from None
 
 
 def _changed(former: RunConfig, changes: Mapping[str, Any]) -> RunConfig:

@@ -201,18 +201,16 @@ class Trainer:
     def restore(
         self,
         step: int,
-        model: dict[str, NDArray[Any]],
         optimizer: dict[str, Any],
         state: dict[str, Any],
     ) -> None:
-        """Go back to a checkpoint.
+        """Go on from a checkpoint whose weights the model has already.
 
         Raises
         ------
         CheckpointError
-            The tensors do not fit the model, or the state is damaged.
+            The moments do not fit the model, or the state is damaged.
         """
-        self.model.load_state_dict(model)
         self.optimizer.load_state_dict(optimizer)
         try:
             best, norm = state.get("best"), state.get("last_grad_norm")

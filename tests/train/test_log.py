@@ -69,10 +69,16 @@ def test_rewinding_a_log(tmp_path):
     assert read_log(tmp_path / "new.jsonl") == []
 
 
-@pytest.mark.parametrize("content", ["{\n{}\n", "[]\n", '{"step": "1"}\n', "\n", "\x00\n"])
+DAMAGED = [
+    *("{\n{}\n", "[]\n", '{"step": "1"}\n', "\n", "\x00\n", "\udcff\n"),
+    *('{"step": 1, "step": 2}\n', '{"step": 1, "val_loss": NaN}\n'),
+]
+
+
+@pytest.mark.parametrize("content", DAMAGED)
 def test_a_damaged_log_is_named_with_its_line(tmp_path, content):
     path = tmp_path / "log.jsonl"
-    path.write_text('{"step": 1}\n' + content)
+    path.write_text('{"step": 1}\n' + content, encoding="utf-8", errors="surrogateescape")
     with pytest.raises(CheckpointError, match="line 2"):
         read_log(path)
 

@@ -252,8 +252,9 @@ def test_a_name_that_stands_twice_in_the_configuration(tmp_path, text_file):
         ("n_layer", "too few for"),
     ],
 )
+@pytest.mark.parametrize("use", [open_model, resume])
 def test_no_weights_are_drawn_because_a_number_says_so(
-    tmp_path, text_file, size, says, monkeypatch
+    tmp_path, text_file, size, says, use, monkeypatch
 ):
     run = tmp_path / "run"
     go(start(run, text_file), stop_after=3)
@@ -263,7 +264,7 @@ def test_no_weights_are_drawn_because_a_number_says_so(
         path.write_text(text)
     monkeypatch.setattr(np.random, "default_rng", lambda *seed: pytest.fail("weights are drawn"))
     with pytest.raises(CheckpointError, match=says):
-        open_model(run)
+        use(run)
 
 
 def test_after_a_ruined_step_the_last_good_checkpoint_is_named(tmp_path, text_file, monkeypatch):

@@ -26,6 +26,13 @@ def snapshot(trainer):
     return trainer.model.state_dict(), trainer.optimizer.state_dict()
 
 
+def restore(trainer, other):
+    """Bring a trainer to where another is."""
+    model, optimizer = snapshot(other)
+    trainer.model.load_state_dict(model)
+    trainer.restore(other.step, optimizer, other.state())
+
+
 def same(first, second):
     return all(
         a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
@@ -79,7 +86,7 @@ def test_a_step_forgets_the_gradients_of_the_one_before(monkeypatch):
     monkeypatch.setattr(module, "grad_norm", measure)
     going, fresh = make(), make()
     going.train_step()
-    fresh.restore(1, *snapshot(going), going.state())
+    restore(fresh, going)
     going.train_step()
     fresh.train_step()
     for a, b in zip(*gradients[1:], strict=True):
@@ -189,12 +196,12 @@ def test_a_text_shorter_than_the_context():
         make(IDS[:9])
 
 
-def test_restoring_tensors_of_another_model_is_refused():
+def test_restoring_moments_of_another_model_is_refused():
     trainer, other = make(), make(n_embd=32)
     with pytest.raises(CheckpointError):
-        trainer.restore(1, other.model.state_dict(), other.optimizer.state_dict(), {})
+        trainer.restore(1, other.optimizer.state_dict(), {})
     with pytest.raises(CheckpointError, match="damaged"):
-        trainer.restore(1, *snapshot(trainer), {"best": {"step": "x"}})
+        trainer.restore(1, trainer.optimizer.state_dict(), {"best": {"step": "x"}})
 
 
 @pytest.mark.parametrize(
@@ -258,7 +265,6 @@ def test_a_restored_trainer_takes_the_same_next_step():
     first, second = make(), make()
     for _ in range(3):
         first.train_step()
-    model, optimizer = snapshot(first)
-    second.restore(first.step, model, optimizer, first.state())
+    restore(second, first)
     assert second.train_step() == first.train_step()
     assert same(snapshot(first), snapshot(second))
