@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,22 +16,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from scratchgrad.data import smallest_dtype
 from scratchgrad.data.untrusted import shorten
-from scratchgrad.errors import ConfigError, DtypeError
+from scratchgrad.errors import DtypeError
 from scratchgrad.tokenizer.chat import conversation
-from scratchgrad.tokenizer.checks import check_path, check_progress, check_several
-from scratchgrad.tokenizer.corpus import Source, files_in, to_bytes, total_bytes
+from scratchgrad.tokenizer.checks import check_several, check_text
+from scratchgrad.tokenizer.corpus import Source
 from scratchgrad.tokenizer.decoding import Decoder, TokenStream
 from scratchgrad.tokenizer.encoding import TextEncoder
 from scratchgrad.tokenizer.formats import gpt2, huggingface, llama2c, own, tiktoken
-from scratchgrad.tokenizer.id_file import IdWriter, mapped
+from scratchgrad.tokenizer.id_file import encode_files
 from scratchgrad.tokenizer.patterns import Pattern
-from scratchgrad.tokenizer.special import Names, SpecialTokens
+from scratchgrad.tokenizer.special import Names, SpecialTokens, with_special_tokens
 from scratchgrad.tokenizer.training import Progress, learn_vocabulary
 from scratchgrad.tokenizer.vocabulary import Vocabulary
 
 PathLike: TypeAlias = str | os.PathLike[str]
-
-_BYTES = tuple(bytes([byte]) for byte in range(256))
 
 
 class BPETokenizer:
@@ -74,7 +71,7 @@ class BPETokenizer:
     ) -> None:
         self.pattern = Pattern(pattern)
         if vocabulary is None:
-            vocabulary = Vocabulary(_BYTES, np.zeros((0, 4), np.int32))
+            vocabulary = Vocabulary.of_bytes()
         if not isinstance(vocabulary, Vocabulary):
             raise DtypeError(
                 f"vocabulary: expected a Vocabulary or None; got {shorten(vocabulary)}; name the "
@@ -124,24 +121,9 @@ class BPETokenizer:
         ConfigError
             One is empty, a single character, or there already.
         """
-        if isinstance(names, str):
-            names = [names]
-        names = check_several(names, "special_tokens", "names")
-        if names:
-            tokens, special = list(self.vocabulary.tokens), self.special_tokens
-            for name in names:
-                if not isinstance(name, str) or not name:
-                    raise ConfigError(f"a special token must be a str, not empty; got {name!r}")
-                if len(name) == 1:
-                    raise ConfigError(
-                        f"special token {name!r} is one character, and by default a text with it "
-                        f"would be refused; take a longer one, such as {f'<|{name}|>'!r}"
-                    )
-                if name in special:
-                    raise ConfigError(f"special token {name!r} is given twice, or there already")
-                special[name] = len(tokens)
-                tokens.append(bytes(to_bytes(name)))
-            self._set(replace(self.vocabulary, tokens=tuple(tokens), special_tokens=special))
+        names = [names] if isinstance(names, str) else names
+        if names := check_several(names, "special_tokens", "names"):
+            self._set(with_special_tokens(self.vocabulary, names))
         return self
 
     # -- training ------------------------------------------------------------------------------
@@ -241,7 +223,7 @@ class BPETokenizer:
         >>> tokenizer.encode("a<|endoftext|>", allowed_special="all")
         array([ 97, 256], dtype=uint16)
         """
-        text = _check_text(text, "encode")
+        text = check_text(text, "BPETokenizer.encode")
         self._special.check(text, allowed_special, disallowed_special)
         return self._joined(self._encoder.parts(text, allowed_special))
 
@@ -254,7 +236,7 @@ class BPETokenizer:
     ) -> list[NDArray[Any]]:
         """Encode many texts at once, on all threads; the same ids as `encode` gives for each."""
         texts = check_several(texts, "encode_batch", "texts")
-        texts = [_check_text(text, "encode_batch") for text in texts]
+        texts = [check_text(text, "BPETokenizer.encode_batch") for text in texts]
         for place, text in enumerate(texts):
             self._special.check(text, allowed_special, disallowed_special, f"text {place}")
         if allowed_special:
@@ -297,30 +279,17 @@ class BPETokenizer:
             A file cannot be read, or has a disallowed special token; ``out`` cannot be written, or
             is one of the files. What was at ``out`` before is still there then.
         """
-        known = isinstance(separator, str) and separator in self._special.ids
-        if separator is not None and not known:
-            raise ConfigError(
-                f"separator: expected a special token of this tokenizer, which has "
-                f"{', '.join(self._special.ids) or 'none'}; got {shorten(separator)}"
-            )
-        if isinstance(paths, str | os.PathLike):
-            paths = [paths]
-        paths = check_several(paths, "paths", "paths")
-        report = check_progress(progress)
-        # all of them now, for the file that is written may lie among them
-        files = [file for path in paths for file in files_in(check_path(path, "paths"))]
-        total, done = total_bytes(files), 0
-        with IdWriter(out, self._dtype, files) as writer:
-            for file in files:
-                with mapped(file) as text:
-                    self._special.check(text, allowed_special, disallowed_special, str(file))
-                    for ids in self._encoder.parts(text, allowed_special):
-                        writer.write(ids)
-                    done += len(text)
-                if separator is not None:
-                    writer.write(np.array([self._special.ids[separator]]))
-                report("encoding", done, total)
-        return np.load(out, mmap_mode="r")
+        return encode_files(
+            paths,
+            out,
+            self._encoder,
+            self._special,
+            self._dtype,
+            separator=separator,
+            allowed_special=allowed_special,
+            disallowed_special=disallowed_special,
+            progress=progress,
+        )
 
     def encode_chat(
         self, messages: Iterable[Mapping[str, str]], *, add_generation_prompt: bool = False
@@ -432,14 +401,7 @@ class BPETokenizer:
         cls, path: PathLike, pattern: str, special_tokens: Mapping[str, int] | None = None
     ) -> BPETokenizer:
         """Read tiktoken's ranks, with the pattern and special tokens, which are not in the file."""
-        if not isinstance(special_tokens, Mapping | None) or not all(
-            isinstance(name, str) for name in special_tokens or ()
-        ):
-            raise DtypeError(
-                f"special_tokens: expected a mapping from names to ids; got "
-                f"{shorten(special_tokens)}"
-            )
-        return cls(tiktoken.read(path, special_tokens or {}), pattern)
+        return cls(tiktoken.read(path, special_tokens), pattern)
 
     @classmethod
     def from_gpt2(cls, vocab_bpe: PathLike, encoder_json: PathLike) -> BPETokenizer:
@@ -450,13 +412,3 @@ class BPETokenizer:
     def from_llama2c(cls, path: PathLike, vocab_size: int | None = None) -> BPETokenizer:
         """Read a tokenizer.bin of llama2.c, such as tok512.bin."""
         return cls(llama2c.read(path, vocab_size), "none")
-
-
-def _check_text(text: Any, what: str) -> str | bytes:
-    if isinstance(text, bytearray | memoryview):
-        return bytes(text)
-    if not isinstance(text, str | bytes):
-        raise DtypeError(
-            f"BPETokenizer.{what}: expected text as a str or bytes; got {type(text).__name__}"
-        )
-    return text

@@ -57,6 +57,15 @@ def check_several(values: Any, name: str, of: str) -> list[Any]:
     return list(values)
 
 
+def check_text(text: Any, what: str) -> str | bytes:
+    """Return a text, as bytes where it is a view of some."""
+    if isinstance(text, bytearray | memoryview):
+        return bytes(text)
+    if not isinstance(text, str | bytes):
+        raise DtypeError(f"{what}: expected text as a str or bytes; got {type(text).__name__}")
+    return text
+
+
 def check_progress(progress: Any) -> Callable[[str, int, int | None], None]:
     """Return the function to report to, which does nothing where there is none."""
     if progress is None:

@@ -1,11 +1,11 @@
-"""Files of ids, written a part at a time and read without being read: memory-mapped .npy files."""
+"""Files of ids, written a block at a time and read without being read: memory-mapped .npy files."""
 
 from __future__ import annotations
 
 import contextlib
 import mmap
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,8 +14,55 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchgrad.data.files import TEMPORARY_SUFFIX
-from scratchgrad.errors import DataError
-from scratchgrad.tokenizer.checks import check_path
+from scratchgrad.data.untrusted import PathLike, shorten
+from scratchgrad.errors import ConfigError, DataError
+from scratchgrad.tokenizer.checks import check_path, check_progress, check_several
+from scratchgrad.tokenizer.corpus import files_in, total_bytes
+from scratchgrad.tokenizer.encoding import TextEncoder
+from scratchgrad.tokenizer.special import Names, SpecialTokens
+from scratchgrad.tokenizer.training import Progress
+
+
+def encode_files(
+    paths: PathLike | Sequence[PathLike],
+    out: PathLike,
+    encoder: TextEncoder,
+    special: SpecialTokens,
+    dtype: np.dtype[Any],
+    *,
+    separator: str | None,
+    allowed_special: Names,
+    disallowed_special: Names,
+    progress: Progress | None,
+) -> NDArray[Any]:
+    """Encode files and folders of files into one file of ids, and return it mapped.
+
+    The arguments and the errors are those of `BPETokenizer.encode_file`.
+    """
+    known = isinstance(separator, str) and separator in special.ids
+    if separator is not None and not known:
+        raise ConfigError(
+            f"separator: expected a special token of this tokenizer, which has "
+            f"{', '.join(special.ids) or 'none'}; got {shorten(separator)}"
+        )
+    if isinstance(paths, str | os.PathLike):
+        paths = [paths]
+    paths = check_several(paths, "paths", "paths")
+    report = check_progress(progress)
+    # all of them now, for the file that is written may lie among them
+    files = [file for path in paths for file in files_in(check_path(path, "paths"))]
+    total, done = total_bytes(files), 0
+    with IdWriter(out, dtype, files) as writer:
+        for file in files:
+            with mapped(file) as text:
+                special.check(text, allowed_special, disallowed_special, str(file))
+                for ids in encoder.parts(text, allowed_special):
+                    writer.write(ids)
+                done += len(text)
+            if separator is not None:
+                writer.write(np.array([special.ids[separator]]))
+            report("encoding", done, total)
+    return np.load(out, mmap_mode="r")
 
 
 class IdWriter:

@@ -9,11 +9,13 @@ tiktoken's.)
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 from scratchgrad.data.untrusted import shorten
 from scratchgrad.errors import ConfigError, DataError
+from scratchgrad.tokenizer.vocabulary import Vocabulary
 
 Names: TypeAlias = Collection[str] | Literal["all"]
 
@@ -101,6 +103,24 @@ class SpecialTokens:
         if text.find(_beginning(names).encode(*_CODEC)) >= 0:
             for match in re.finditer(_any_of(names).encode(*_CODEC), text):
                 yield spelled[match[0]], match.start(), match.end()
+
+
+def with_special_tokens(vocabulary: Vocabulary, names: Iterable[str]) -> Vocabulary:
+    """The vocabulary with special tokens after its last id; `BPETokenizer.add_special_tokens`."""
+    tokens, special = list(vocabulary.tokens), dict(vocabulary.special_tokens)
+    for name in names:
+        if not isinstance(name, str) or not name:
+            raise ConfigError(f"a special token must be a str, not empty; got {shorten(name)}")
+        if len(name) == 1:
+            raise ConfigError(
+                f"special token {name!r} is one character, and by default a text with it "
+                f"would be refused; take a longer one, such as {f'<|{name}|>'!r}"
+            )
+        if name in special:
+            raise ConfigError(f"special token {shorten(name)} is given twice, or there already")
+        special[name] = len(tokens)
+        tokens.append(name.encode(*_CODEC))
+    return replace(vocabulary, tokens=tuple(tokens), special_tokens=special)
 
 
 def _beginning(names: set[str]) -> str:

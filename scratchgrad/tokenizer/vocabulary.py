@@ -77,6 +77,11 @@ class Vocabulary:
         object.__setattr__(self, "byte_ids", self._checked_byte_ids())
         self._check_merges()
 
+    @classmethod
+    def of_bytes(cls) -> Vocabulary:
+        """The 256 bytes, and nothing learned."""
+        return cls(tuple(bytes([byte]) for byte in range(256)), np.zeros((0, 4), np.int32))
+
     @property
     def size(self) -> int:
         """One more than the highest id: the rows that an embedding of these ids needs."""

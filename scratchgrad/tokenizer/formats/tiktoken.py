@@ -29,7 +29,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from scratchgrad.data.untrusted import shorten
-from scratchgrad.errors import DataError
+from scratchgrad.errors import DataError, DtypeError
 from scratchgrad.tokenizer.checks import write_file
 from scratchgrad.tokenizer.formats.splits import Alone, every_split
 from scratchgrad.tokenizer.reading import (
@@ -46,14 +46,14 @@ from scratchgrad.tokenizer.vocabulary import Vocabulary
 LINE = re.compile(rb"([A-Za-z0-9+/]+={0,2}) ([0-9]{1,10})\r?")
 
 
-def read(path: PathLike, special_tokens: Mapping[str, int]) -> Vocabulary:
+def read(path: PathLike, special_tokens: Mapping[str, int] | None) -> Vocabulary:
     """Read a file of ranks.
 
     Parameters
     ----------
     path : path
         The file.
-    special_tokens : mapping of str to int
+    special_tokens : mapping of str to int, or None
         What the file does not hold. There may be gaps between the ids.
 
     Returns
@@ -67,7 +67,15 @@ def read(path: PathLike, special_tokens: Mapping[str, int]) -> Vocabulary:
     DataError
         The file is missing or no such file, a byte has no rank, a rank or token stands twice, a
         special token has the id of another token.
+    DtypeError
+        ``special_tokens`` is no mapping from names.
     """
+    special_tokens = {} if special_tokens is None else special_tokens
+    named = isinstance(special_tokens, Mapping)
+    if not named or not all(isinstance(name, str) for name in special_tokens):
+        raise DtypeError(
+            f"special_tokens: expected a mapping from names to ids; got {shorten(special_tokens)}"
+        )
     lines = read_bytes(path).split(b"\n")
     if lines[-1] == b"":
         lines.pop()

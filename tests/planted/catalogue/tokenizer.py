@@ -158,7 +158,7 @@ BUGS = [
     ),
     Bug(
         "ids_among_the_texts_that_they_are_made_from",
-        CALLS + "bpe.py",
+        CALLS + "id_file.py",
         was="for file in files:",
         becomes="for file in (f for path in paths for f in files_in(check_path(path, 'paths'))):",
         caught_by=SOURCES + "test_ids_are_never_written_over_what_they_are_made_from",
