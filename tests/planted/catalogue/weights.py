@@ -5,7 +5,9 @@ from tests.planted.bug import Bug
 HOME = "interop/"
 BITS = "tests/interop/test_dtypes.py::"
 FILE = "tests/interop/test_safetensors_file.py::"
-FOLDER = "tests/interop/test_folders.py::"
+MODEL_FOLDER = "tests/interop/test_model_folder.py::"
+FOREIGN = "tests/interop/test_foreign_folders.py::"
+ALONG = "tests/interop/test_folder_tokenizers.py::"
 SETTINGS = "tests/interop/test_settings.py::"
 LLAMA2C = "tests/interop/test_llama2c.py::"
 LAYOUTS = "tests/interop/test_layouts.py::"
@@ -133,8 +135,8 @@ BUGS = [
         was="if config.tied_head and _HEAD in tensors.entries:",
         becomes="if False:",
         caught_by=(
-            FOLDER + "test_a_head_that_is_said_to_be_tied[gpt2]",
-            FOLDER + "test_a_head_that_is_said_to_be_tied[llama]",
+            FOREIGN + "test_a_head_that_is_said_to_be_tied[gpt2]",
+            FOREIGN + "test_a_head_that_is_said_to_be_tied[llama]",
         ),
         lesson="The head is ignored because it is the table once more. Unless it is not.",
     ),
@@ -143,7 +145,7 @@ BUGS = [
         HOME + "shards.py",
         was='any(letter in name for letter in "/\\\\:\\0")',
         becomes='any(letter in name for letter in ":\\0")',
-        caught_by=FOLDER + "test_several_files",
+        caught_by=FOREIGN + "test_several_files",
         lesson="The list of shards is a file from anywhere, and names paths.",
     ),
     Bug(
@@ -151,7 +153,7 @@ BUGS = [
         HOME + "model_folder.py",
         was="    (folder / CONFIG).unlink(missing_ok=True)\n    sync_folder(folder)\n",
         becomes="",
-        caught_by=FOLDER + "test_whenever_it_is_killed",
+        caught_by=MODEL_FOLDER + "test_whenever_it_is_killed",
         lesson="Each file is replaced in one move, and still five of them are not: between two "
         "moves there is a model that nobody made.",
     ),
@@ -160,7 +162,7 @@ BUGS = [
         HOME + "model_folder.py",
         was="for name in sorted(former - written):",
         becomes="for name in sorted(former - written - {TOKENIZER}):",
-        caught_by=FOLDER + "test_another_model_takes_nothing_of_the_former",
+        caught_by=MODEL_FOLDER + "test_another_model_takes_nothing_of_the_former",
         lesson="A model that brings no tokenizer gets that of the one before it.",
     ),
     Bug(
@@ -176,7 +178,7 @@ BUGS = [
         HOME + "huggingface.py",
         was="        if found.tokenizer is None:\n            special = _added_tokens(file)",
         becomes="        if found.tokenizer is None:\n            return None",
-        caught_by=FOLDER + "test_what_begins_a_text_is_kept_where_the_tokenizer_is_not",
+        caught_by=ALONG + "test_what_begins_a_text_is_kept_where_the_tokenizer_is_not",
         lesson="A model that never saw a text without its first token still answers, worse.",
     ),
     Bug(
