@@ -3,13 +3,14 @@
 from tests.planted.bug import Bug
 
 KINDS, SCAN = "kernels/bpe/kinds.py", "kernels/bpe/scan.py"
+EXPRESSIONS = "kernels/bpe/expressions.py"
 CALLS = "tokenizer/patterns.py"
 TESTS = "tests/tokenizer/test_patterns.py::"
 
 BUGS = [
     Bug(
         "capitals_that_are_not_given_back",
-        SCAN,
+        EXPRESSIONS,
         was="    if common:\n        return common\n",
         becomes="    if common:\n        return end\n",
         caught_by=TESTS + "test_every_short_text_of_one_character_a_kind[o200k]",
@@ -18,7 +19,7 @@ BUGS = [
     ),
     Bug(
         "an_accent_before_capitals_taken_with_them",
-        SCAN,
+        EXPRESSIONS,
         was="    if kind == MARK:\n        return j\n",
         becomes="    if kind == MARK and end == j:\n        return j\n",
         caught_by=TESTS + "test_pieces_equal_regex[o200k]",
@@ -27,7 +28,7 @@ BUGS = [
     ),
     Bug(
         "the_long_s_is_no_s",
-        SCAN,
+        EXPRESSIONS,
         was="if first == 0xC5 and second == 0xBF:",
         becomes="if first == 0xC5 and second == 0xBE:",
         caught_by=(
@@ -38,7 +39,7 @@ BUGS = [
     ),
     Bug(
         "the_last_byte_of_white_space_for_its_last_character",
-        SCAN,
+        EXPRESSIONS,
         was="    while text[last] & 0xC0 == 0x80:\n        last -= 1\n",
         becomes="",
         caught_by=TESTS + "test_pieces_of_many_nasty_texts[gpt2]",
