@@ -11,7 +11,7 @@ from scratchgrad.bench.resident import peak_bytes
 from scratchgrad.cli import main
 from scratchgrad.errors import ConfigError, DataError
 from scratchgrad.kernels.threads import get_threads
-from tests.cli.test_commands import refused
+from tests.cli.commands import refused
 
 TEXT = "the cat that sat on the mat, and the other cat's hat 123\n" * 20
 ROW = {

@@ -14,7 +14,7 @@ from scratchgrad.bench.against_transformers import bytes_a_token, compare, dista
 from scratchgrad.cli import main
 from scratchgrad.errors import ConfigError
 from scratchgrad.interop.pretrained import Pretrained, save_pretrained
-from tests.cli.test_commands import refused
+from tests.cli.commands import refused
 from tests.interop.models import LIKE, SIZE, model
 
 SCRIPT = """

@@ -11,7 +11,7 @@ import pytest
 from scratchgrad.bench import kernels, spec, versus
 from scratchgrad.cli import main
 from scratchgrad.cli.bench import parts
-from tests.cli.test_commands import command, refused
+from tests.cli.commands import command, refused
 
 TINY = spec.Preset(11, 8, n_layer=1, n_head=2, n_embd=8, batch_size=2)
 

@@ -15,13 +15,8 @@ from scratchgrad.cli import main, make_parser
 from scratchgrad.tokenizer import BPETokenizer, load_tokenizer
 from scratchgrad.train import checkpoint
 from scratchgrad.train.config import ModelSettings, TokenizerSettings, TrainConfig, field_names
-from tests.train.runs import SMALL, remains, write_text
-
-NUMBERS = [w for k, v in SMALL.items() for w in ("--" + k.replace("_", "-"), str(v))]
-
-
-def files_below(folder):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+from tests.cli.commands import NUMBERS, command, files_below, refused
+from tests.train.runs import remains, write_text
 
 
 @pytest.fixture
@@ -39,28 +34,6 @@ def done(tmp_path_factory):
     text = write_text(folder)
     assert main(["train", text, *NUMBERS, "--out", str(folder / "run"), "--quiet"]) == 0
     return folder / "run"
-
-
-def refused(capsys, *argv):
-    """Run a command that must fail, and return its one line of complaint."""
-    code = main([str(a) for a in argv])
-    captured = capsys.readouterr()
-    assert code == 2
-    assert captured.err.count("\n") == 1, captured.err
-    assert captured.err.startswith(f"scratchgrad {argv[0]}: error: ")
-    assert "Traceback" not in captured.err
-    return captured.err
-
-
-def command(*argv, **options):
-    return subprocess.run(
-        [sys.executable, "-m", "scratchgrad", *map(str, argv)],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=120,
-        **options,
-    )
 
 
 def test_help_and_version_answer_within_half_a_second():

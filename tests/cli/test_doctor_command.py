@@ -13,7 +13,7 @@ from scratchgrad.cases.kernels import CASES, error
 from scratchgrad.cli import main
 from scratchgrad.kernels import activation, jit, softmax
 from scratchgrad.kernels.threads import get_threads
-from tests.cli.test_commands import command, refused
+from tests.cli.commands import command, refused
 from tests.kernels.test_threads import count_shared
 
 

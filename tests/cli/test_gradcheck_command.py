@@ -10,7 +10,7 @@ import scratchgrad as sg
 from scratchgrad import cases
 from scratchgrad.cases.call import Call, Entry
 from scratchgrad.cli import main
-from tests.cli.test_commands import refused
+from tests.cli.commands import refused
 
 OPS = """
 import numpy as np

@@ -11,7 +11,7 @@ from scratchgrad.cli import output
 from scratchgrad.cli.output import check_output, replacing, write_output
 from scratchgrad.data import files
 from scratchgrad.errors import ConfigError
-from tests.cli.test_commands import refused
+from tests.cli.commands import refused
 
 
 def test_what_can_be_written_is_left_as_it_was(tmp_path: Path) -> None:

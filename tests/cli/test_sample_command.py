@@ -9,7 +9,7 @@ from scratchgrad.cli import main
 from scratchgrad.interop.pretrained import Pretrained, save_pretrained
 from scratchgrad.kernels import jit
 from scratchgrad.tokenizer import BPETokenizer
-from tests.cli.test_commands import NUMBERS, refused
+from tests.cli.commands import NUMBERS, refused
 from tests.train.runs import write_text
 
 ROOMY = ["--block-size", "16"]

@@ -15,13 +15,11 @@ from scratchgrad.tokenizer.formats import gpt2, huggingface, oniguruma
 from scratchgrad.tokenizer.formats import tiktoken as ranks_file
 from scratchgrad.tokenizer.vocabulary import Vocabulary
 from tests.tokenizer import plain
+from tests.tokenizer.formats.files import CL100K_SPECIAL, cl100k_file, ranks_in
 from tests.tokenizer.plain import NASTY, PATTERNS, TEXTS_OF_ABC, small, vocabularies
-from tests.tokenizer.test_formats import CL100K_SPECIAL, cl100k, ranks_in
 
 tokenizers = pytest.importorskip("tokenizers")
 tiktoken = pytest.importorskip("tiktoken")
-
-__all__ = ["cl100k"]  # a fixture
 
 CHARACTERS = "".join(NASTY) + "aaabbc  \n\n'stTsSdDlLvVeErRmM0123456789"
 
@@ -100,11 +98,12 @@ def test_special_tokens_are_theirs_too(tmp_path, name):
     assert other.decode(ids, skip_special_tokens=False) == f"the {name}"
 
 
-def test_cl100k_in_hugging_face_is_tiktokens(cl100k, tmp_path):
-    vocabulary = ranks_file.read(cl100k, CL100K_SPECIAL)
+def test_cl100k_in_hugging_face_is_tiktokens(tmp_path):
+    ranks = cl100k_file()
+    vocabulary = ranks_file.read(ranks, CL100K_SPECIAL)
     huggingface.write(tmp_path / "tokenizer.json", vocabulary, "cl100k")
     other = theirs(tmp_path / "tokenizer.json")
-    real = tiktoken.Encoding("cl100k", pat_str=PATTERNS["cl100k"], mergeable_ranks=ranks_in(cl100k),
+    real = tiktoken.Encoding("cl100k", pat_str=PATTERNS["cl100k"], mergeable_ranks=ranks_in(ranks),
                              special_tokens=CL100K_SPECIAL)  # fmt: skip
     for text in nasty(2000):
         ids = real.encode(text, allowed_special="all")

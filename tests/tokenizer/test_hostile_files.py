@@ -24,8 +24,8 @@ from scratchgrad.tokenizer.formats import (
     tiktoken,
 )
 from scratchgrad.tokenizer.vocabulary import Vocabulary
+from tests.tokenizer.formats.files import llama2c_tokens, write_llama2c
 from tests.tokenizer.plain import small
-from tests.tokenizer.test_formats import llama2c_tokens, write_llama2c
 
 BYTES = tuple(bytes([byte]) for byte in range(256))
 GPT2_MERGES = b"#version: 0.2\na b\n"

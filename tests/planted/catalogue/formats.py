@@ -3,7 +3,9 @@
 from tests.planted.bug import Bug
 
 FORMATS = "tokenizer/formats/"
-ROUND = "tests/tokenizer/test_formats.py::"
+HUGGINGFACE = "tests/tokenizer/formats/test_huggingface.py::"
+LLAMA2C = "tests/tokenizer/formats/test_llama2c.py::"
+TIKTOKEN = "tests/tokenizer/formats/test_tiktoken.py::"
 HOSTILE = "tests/tokenizer/test_hostile_files.py::"
 
 BUGS = [
@@ -12,7 +14,7 @@ BUGS = [
         FORMATS + "llama2c.py",
         was="_, ranks = np.unique(-scores[splits[:, 2]], return_inverse=True)",
         becomes='ranks = np.argsort(np.argsort(-scores[splits[:, 2]], kind="stable"))',
-        caught_by=ROUND + "test_equal_scores_are_equal_ranks",
+        caught_by=LLAMA2C + "test_equal_scores_are_equal_ranks",
         lesson="Sorting gives every token a place of its own. Among equals the leftmost pair goes "
         "first, and a real file of 512 tokens has no equals to show it.",
     ),
@@ -22,7 +24,7 @@ BUGS = [
         was="splits = every_split(ordinary)",
         becomes="numbered = {bytes([byte]): FIRST_BYTE + byte for byte in range(256)}\n"
         "    splits = every_split({**numbered, **ordinary})",
-        caught_by=ROUND + "test_scores_become_ranks",
+        caught_by=LLAMA2C + "test_scores_become_ranks",
         lesson="Joined bytes spell a token, but the program compares spellings: <0xC3><0xA9>.",
     ),
     Bug(
@@ -30,7 +32,7 @@ BUGS = [
         FORMATS + "splits.py",
         was="            keep[row] = True",
         becomes="            keep[np.flatnonzero(merges[:, 2] == id_)[0]] = True",
-        caught_by=ROUND + "test_tokenizer_json_keeps_ranks_and_whole_pieces",
+        caught_by=HUGGINGFACE + "test_tokenizer_json_keeps_ranks_and_whole_pieces",
         lesson="Any of the ways would make the token, if only its parts ever met.",
     ),
     Bug(
@@ -38,7 +40,7 @@ BUGS = [
         FORMATS + "tiktoken.py",
         was="if vocabulary.whole_pieces and id_ not in missing:",
         becomes="if vocabulary.whole_pieces:",
-        caught_by=ROUND
+        caught_by=TIKTOKEN
         + "test_what_tiktoken_would_encode_otherwise_is_not_written[tokens4-merges4-flags4-"
         "do not make token b'ab']",
         lesson="A piece that is the token is right. Inside a longer piece tiktoken makes the token "
