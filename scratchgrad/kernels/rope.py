@@ -19,7 +19,8 @@ def _rope(start, stop, x, cos, sin, heads, interleaved, y):
     D, width = 2 * half, x.shape[1]
     for row in range(start, stop):  # one position of one text
         t = row % T
-        for at in range(0, heads * D, D):
+        for head in range(heads):
+            at = head * D
             if interleaved:  # pairs of neighbours
                 for i in range(half):
                     a, b = x[row, at + 2 * i], x[row, at + 2 * i + 1]

@@ -21,6 +21,15 @@ BUGS = [
         lesson="At position 0 it is right, and the lengths are everywhere.",
     ),
     Bug(
+        "rope_in_steps_of_nothing",
+        ROPE,
+        was="        for head in range(heads):\n            at = head * D\n",
+        becomes="        for at in range(0, heads * D, D):\n",
+        caught_by=twin("rope"),
+        lesson="Where heads have no numbers, the step is 0. Shapes drawn by chance met it in one "
+        "run of many; now each size is 0 once in every run.",
+    ),
+    Bug(
         "rope_is_a_reflection",
         ROPE,
         was="y[row, at + half + i] = b * cos[t, i] + a * sin[t, i]",
