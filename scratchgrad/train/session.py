@@ -37,6 +37,7 @@ from scratchgrad.train.ids import encode_parts, new_tokenizer, saved_tokenizer
 from scratchgrad.train.log import read_log, rewind
 from scratchgrad.train.memory import check_fits
 from scratchgrad.train.run import (
+    LATER,
     RunConfig,
     RunFolder,
     TextSource,
@@ -316,7 +317,7 @@ def _changed(former: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
                 f"{name} cannot change in the middle of a run: {present[name]} in the run, "
                 f"{new[name]} now; leave it out, or begin a new run with it"
             )
-    model = {name: new[name] for name in ("dropout",) if name in new}
+    model = {name: new[name] for name in field_names(ModelSettings) if name in new}
     train = {name: value for name, value in new.items() if name not in model}
     return dataclasses.replace(
         former,
@@ -340,10 +341,12 @@ def _check_steps(run: RunFolder, train: TrainConfig, step: int) -> None:
 def _check_unedited(run: RunFolder, config: RunConfig, checkpoint: Checkpoint) -> None:
     """Hold config.json to the checkpoint: with other heads the weights fit, and mean nothing."""
     then, now = checkpoint.state.get("model"), dataclasses.asdict(config.model)
-    then = dict(then) if isinstance(then, dict) else {}
+    # What an older version did not know it did not write, and its model has the defaults.
+    later = {f.name: f.default for f in dataclasses.fields(ModelSettings) if f.name in LATER}
+    then = {**later, **then} if isinstance(then, dict) else {}
     then["seed"], now["seed"] = checkpoint.state.get("seed"), config.train.seed
     for name in now:
-        if name != "dropout" and then.get(name) != now[name]:
+        if "dropout" not in name and then.get(name) != now[name]:
             raise CheckpointError(
                 f"{run.config} says {name} is {now[name]}, but the checkpoint of step "
                 f"{checkpoint.step} was made with {then.get(name)}; put the former value back"

@@ -124,6 +124,16 @@ def test_what_cannot_change_is_refused_and_nothing_is_touched(whole, name, value
     assert (remains(whole), (whole / "config.json").read_bytes()) == before
 
 
+@pytest.mark.parametrize("part", ["", "embd_", "attn_", "resid_"])
+def test_every_dropout_may_change(tmp_path, text_file, part):
+    run, name = tmp_path / "run", f"{part}dropout"
+    go(start(run, text_file), stop_after=3)
+    going_on = resume(run, changes={name: 0.25})
+    assert going_on.trainer.model.config.dropout_of(part[:-1] or "attn") == 0.25
+    go(going_on)
+    assert getattr(open_model(run).model.config, name) == 0.25
+
+
 def test_what_is_given_again_as_it_was_is_no_change(tmp_path, text_file):
     go(start(tmp_path / "run", text_file), stop_after=2)
     session = resume(tmp_path / "run", changes={"n_layer": 1, "seed": 1337, "lr": 5e-3})
@@ -171,6 +181,12 @@ def test_a_run_of_an_older_version_has_the_defaults_of_what_came_later(tmp_path,
     for name in LATER:
         del body["model"][name]
     (run / "config.json").write_text(json.dumps(body))
+    for path in (run / "checkpoints").glob("*/state.json"):
+        state = json.loads(path.read_text())
+        for name in LATER:
+            del state["model"][name]
+        path.write_text(json.dumps(state))
+    assert open_model(run).step == 3
     assert resume(run).trainer.step == 3
     del body["model"]["bias"]
     (run / "config.json").write_text(json.dumps(body))
