@@ -86,15 +86,19 @@ def open_any(
 
 def is_run(place: Path) -> bool:
     """Whether a folder is one that `scratchgrad train` made, whole or damaged."""
+    from scratchgrad.interop import model_folder
     from scratchgrad.interop.files import read_json_file
     from scratchgrad.train.run import FORMAT
 
-    if (place / "checkpoints").is_dir():
-        return True
     try:
-        return read_json_file(place / "config.json").get("format") == FORMAT
+        body = read_json_file(place / "config.json")
     except CheckpointError:
-        return False
+        body = {}
+    if body.get("format") == FORMAT:
+        return True
+    # Transformers' Trainer, for one, may have put its own checkpoints beside a model.
+    other = "model_type" in body or body.get("format") == model_folder.FORMAT
+    return not other and (place / "checkpoints").is_dir()
 
 
 def described(pretrained: Pretrained) -> list[str]:

@@ -154,7 +154,9 @@ class _Writer:
             raise ConfigError(f"{opened.source} has no tokenizer; give one with --tokenizer FILE")
         self._tokenizer = opened.tokenizer
         self._prompt, self._shown = _prompt(arguments, opened, opened.tokenizer)
-        self._stops = stop_tokens_of(arguments, opened.tokenizer, opened.stop)
+        self._stops = stop_tokens_of(
+            arguments, opened.tokenizer, opened.stop, opened.model.config.vocab_size
+        )
         self.slid = ""
 
     def texts(self) -> Iterator[Iterator[str]]:
@@ -251,7 +253,9 @@ class _Text:
         if self.ended or token in self._stops:
             self.ended = True
             return ""
-        shown: str = self._until.push(self._stream.push(token))
+        from scratchgrad.interop.known import text_of
+
+        shown: str = self._until.push(text_of(token, self._stream))
         self.ended = self._until.found is not None
         return shown
 

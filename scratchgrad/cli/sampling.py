@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -124,7 +125,10 @@ def stop_strings_of(arguments: argparse.Namespace) -> StopStrings:
 
 
 def stop_tokens_of(
-    arguments: argparse.Namespace, tokenizer: Tokenizer | None, known: Iterable[int] = ()
+    arguments: argparse.Namespace,
+    tokenizer: Tokenizer | None,
+    known: Iterable[int] = (),
+    rows: float = math.inf,
 ) -> tuple[int, ...]:
     """The ids that end a text.
 
@@ -132,16 +136,19 @@ def stop_tokens_of(
     ----------
     known : iterable of int
         Those that the model is known to end a text with, where no option says which.
+    rows : int
+        The ids that the model has; its tokenizer may know more.
 
     Raises
     ------
     ConfigError
-        A name that is no special token of the tokenizer.
+        A name that is no special token of the tokenizer, or one that the model cannot choose.
     """
     special: dict[str, int] = getattr(tokenizer, "special_tokens", {})
     names: Sequence[str] = arguments.stop_token
     if not names:
-        return tuple(known) or tuple(special[name] for name in END_OF_TEXT if name in special)
+        ends = tuple(known) or tuple(special[name] for name in END_OF_TEXT if name in special)
+        return tuple(id_ for id_ in ends if id_ < rows)
     if "none" in names and "none" not in special:
         if len(names) > 1:
             raise ConfigError("--stop-token none goes alone; leave out it or the others")
@@ -152,4 +159,9 @@ def stop_tokens_of(
                 f"the tokenizer has {', '.join(special)}" if special else "the tokenizer has none"
             )
             raise no_such("special token", name, special, there)
+        if special[name] >= rows:
+            raise ConfigError(
+                f"--stop-token {name}: its id is {special[name]}, and the model has {rows:,} ids, "
+                f"so it never ends a text; leave it out"
+            )
     return tuple(special[name] for name in names)

@@ -90,7 +90,7 @@ def memory(c: GPTConfig, batch_size: int = 1, itemsize: int = 4) -> dict[str, in
 
     "activations" is what the forward pass of ``GPT.loss`` keeps for the backward; "kv_cache" what
     generating needs instead of it, and instead of gradients and moments: with a sliding window, for
-    what it still shows, and half as many again.
+    what it still shows, and half as many positions again, or 32.
     """
     weights = sum(parameters(c).values()) * itemsize
     tokens = batch_size * c.block_size

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from scratchgrad.data.untrusted import shorten
 from scratchgrad.errors import ConfigError, DataError
+from scratchgrad.interop.known import text_of
 from scratchgrad.tokenizer import BPETokenizer
 from scratchgrad.tokenizer.chat import CHAT_TOKENS
 from scratchgrad.tokenizer.checks import check_several
@@ -78,6 +79,8 @@ def render(
         "bos_token": begin,
         "eos_token": end,
         "add_generation_prompt": add_generation_prompt,
+        "tools": None,  # which templates ask for, and transformers has where there are none
+        "documents": None,
     }
     try:
         return render_bounded(template, values)
@@ -128,8 +131,8 @@ def encode_chat(
         ours = tokenizer.encode_chat(messages, add_generation_prompt=add_generation_prompt)
         return ours.astype(np.int64)
     words = {
-        "begin": _name(tokenizer, pretrained.begin),
-        "end": _name(tokenizer, pretrained.stop[0] if pretrained.stop else None),
+        "begin": pretrained.bos or _name(tokenizer, pretrained.begin),
+        "end": pretrained.eos or _name(tokenizer, *pretrained.stop[:1]),
     }
 
     def text_of(messages: Sequence[Message]) -> str:
@@ -171,8 +174,9 @@ def _marks(parts: Iterable[Any]) -> list[int]:
     return [part for part in parts if isinstance(part, int)]
 
 
-def _name(tokenizer: BPETokenizer, id_: int | None) -> str:
-    return "" if id_ is None else tokenizer.decode([id_])
+def _name(tokenizer: BPETokenizer, id_: int | None = None) -> str:
+    """The text of a token; none where the model has a row for it, and the tokenizer no token."""
+    return "" if id_ is None else text_of(id_, tokenizer.stream())
 
 
 def _masks(messages: Sequence[Message], rest: str) -> dict[int, str]:

@@ -20,7 +20,7 @@ from scratchgrad.errors import ConfigError, DataError
 from scratchgrad.generate import Sampling, choose
 from scratchgrad.generate.sampling import History
 from scratchgrad.interop.chat_template import encode_chat
-from scratchgrad.interop.known import check_known
+from scratchgrad.interop.known import check_known, text_of
 from scratchgrad.interop.pretrained import Pretrained
 from scratchgrad.tokenizer.chat import END
 
@@ -117,8 +117,7 @@ class Conversation:
         stream, pieces = tokenizer.stream(), [""]
         try:
             for token in self._tokens(ids, rng, sampling, length):
-                # The rows of a model may be more than its tokens; what has none is no text.
-                pieces.append(stream.push(token) if token < tokenizer.vocab_size else "")
+                pieces.append(text_of(token, stream))
                 yield pieces[-1]
             pieces.append(stream.flush())
             yield pieces[-1]
@@ -173,7 +172,7 @@ class Conversation:
                 history.add(token)
             ids = np.append(ids, token)
             yield token
-            if len(ids) >= config.block_size and count + 1 < length:
+            if len(ids) > config.block_size and count + 1 < length:
                 self._tell(f"the context of {config.block_size:,} tokens is full: cut here")
                 return
         self._tell(f"the answer was cut after {length:,} tokens")

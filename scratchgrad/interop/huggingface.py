@@ -46,11 +46,13 @@ from scratchgrad.interop.pretrained import (
     Pretrained,
     quietly_load_tokenizer,
     read_template,
+    text_in,
     write_weights,
 )
 from scratchgrad.interop.shards import open_weights
 from scratchgrad.interop.tensor_file import Tensors
 from scratchgrad.tokenizer import BPETokenizer
+from scratchgrad.tokenizer.chat import CHAT_TEMPLATE, CHAT_TOKENS, END
 from scratchgrad.tokenizer.reading import read_json  # which takes a large vocabulary
 
 _HEAD = "lm_head.weight"
@@ -146,6 +148,7 @@ def _read_texts(folder: Path, body: Mapping[str, Any], found: Pretrained) -> Non
     else:
         found.notes.append(f"{NO_TOKENIZER} {folder} has no {TOKENIZER}")
     found.begin = _begin(folder, body, settings, found)
+    found.bos, found.eos = (_token_in(settings, name, path) for name in ("bos_token", "eos_token"))
 
 
 def _begin(
@@ -166,9 +169,8 @@ def _begin(
             return begin
     if settings.get("add_bos_token") is not True:
         return None
-    token = settings.get("bos_token")
-    token = token.get("content") if isinstance(token, dict) else token
-    if isinstance(token, str) and token in special:
+    token = _token_in(settings, "bos_token", folder / TOKENIZER_CONFIG)
+    if token in special:
         return int(special[token])
     id_ = body.get("bos_token_id", gpt2.BEGIN if body["model_type"] == "gpt2" else llama.BEGIN)
     if id_ is not None and type(id_) is not int:
@@ -176,6 +178,16 @@ def _begin(
             f"{folder / CONFIG}: expected bos_token_id to be an id; got {shorten(id_)}"
         )
     return id_
+
+
+def _token_in(settings: Mapping[str, Any], name: str, path: Path) -> str:
+    """A token of tokenizer_config.json, which may be an object with settings of its own."""
+    token = settings.get(name)
+    return (
+        text_in(token, "content", path)
+        if isinstance(token, dict)
+        else text_in(settings, name, path)
+    )
 
 
 def _added_tokens(file: Mapping[str, Any]) -> dict[str, int]:
@@ -219,9 +231,7 @@ def _template(settings: Mapping[str, Any], path: Path) -> str | None:
     if isinstance(found, list):
         named = [t for t in found if isinstance(t, dict) and t.get("name") == "default"]
         found = named[0].get("template") if named else None
-    if found is not None and not isinstance(found, str):
-        raise CheckpointError(f"{path}: expected chat_template to be a text; got {shorten(found)}")
-    return found
+    return text_in({"chat_template": found}, "chat_template", path) or None
 
 
 # ---- out
@@ -247,6 +257,7 @@ def write_folder(
     CheckpointError
         There is something in the folder.
     """
+    pretrained = _with_template(pretrained)
     config = pretrained.model.config
     state: Mapping[str, Any] = {n: p.data for n, p in pretrained.model.named_parameters()}
     if to == "llama" and config.position == "rope" and config.rope_interleaved:
@@ -276,6 +287,15 @@ def write_folder(
     return notes
 
 
+def _with_template(pretrained: Pretrained) -> Pretrained:
+    """Put our own form of a conversation, which needs no template here, into words."""
+    special = getattr(pretrained.tokenizer, "special_tokens", {})
+    if pretrained.chat_template is not None or any(name not in special for name in CHAT_TOKENS):
+        return pretrained
+    stop = pretrained.stop if special[END] in pretrained.stop else (special[END], *pretrained.stop)
+    return dataclasses.replace(pretrained, chat_template=CHAT_TEMPLATE, stop=stop, eos=END)
+
+
 def _with_zeros(config: GPTConfig, state: Mapping[str, Any]) -> dict[str, Any]:
     shapes = parameter_shapes(config)
     return {n: state[n] if n in state else np.zeros(s, np.float32) for n, s in shapes.items()}
@@ -302,11 +322,12 @@ def _write_tokenizer(pretrained: Pretrained, folder: Path) -> list[str]:
         "clean_up_tokenization_spaces": False,
         "model_max_length": pretrained.model.config.block_size,
     }
+    bos = pretrained.bos or names.get(-1 if pretrained.begin is None else pretrained.begin)
+    eos = pretrained.eos or names.get(next(iter(pretrained.stop), -1))
+    settings |= {name: text for name, text in (("bos_token", bos), ("eos_token", eos)) if text}
     if pretrained.begin in names:
-        settings |= {"bos_token": names[pretrained.begin], "add_bos_token": True}
+        settings["add_bos_token"] = True
         _put_first(folder / TOKENIZER, names[pretrained.begin], pretrained.begin)
-    if pretrained.stop and pretrained.stop[0] in names:
-        settings["eos_token"] = names[pretrained.stop[0]]
     write_atomically(folder / TOKENIZER_CONFIG, to_json(settings))
     return []
 

@@ -1,4 +1,4 @@
-"""Ids that a model has a row for: the tokenizer that comes with it may know more."""
+"""Ids that a model has a row for: the tokenizer that comes with it may know more, or fewer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchgrad.data.untrusted import shorten
-from scratchgrad.errors import DataError
+from scratchgrad.errors import DataError, IdRangeError
 from scratchgrad.interop.pretrained import Pretrained
 
 
@@ -45,3 +45,21 @@ def check_known(pretrained: Pretrained, ids: Any, name: str) -> NDArray[np.int64
             f"out"
         )
     return given
+
+
+def text_of(token: int, stream: Any) -> str:
+    """What a token that a model has chosen adds to a streamed text.
+
+    The rows of a model may be more than its tokens, to make a round number; what has none is no
+    text.
+
+    Parameters
+    ----------
+    token : int
+    stream : TokenStream or CharStream
+    """
+    try:
+        text: str = stream.push(token)
+    except IdRangeError:
+        return ""
+    return text

@@ -126,7 +126,7 @@ def _rope_base(settings: Settings) -> float:
     Until version 5 of transformers there were rope_theta, and rope_scaling for other frequencies;
     since then rope_parameters holds all of it.
     """
-    base = settings.number("rope_theta", 10000.0)
+    base = 10000.0 if settings.take("rope_theta") is None else settings.number("rope_theta", 0.0)
     settings.only("partial_rotary_factor", (1.0, 1, None), "RoPE turns all of a head")
     both = [(name, settings.take(name)) for name in ("rope_scaling", "rope_parameters")]
     given = [(name, found) for name, found in both if found is not None]

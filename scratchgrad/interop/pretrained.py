@@ -55,6 +55,10 @@ class Pretrained:
         The id that is put before every text, if one is.
     stop : tuple of int
         Ids that end a text.
+    bos, eos : str
+        What the chat template knows as ``bos_token`` and ``eos_token``. A template may put the one
+        before a conversation though no other text has it, and the other is one of several that end
+        a text. Empty where nobody says: then they are those of ``begin`` and the first of ``stop``.
     notes : list of str
         What a user should know.
     source : str
@@ -74,6 +78,8 @@ class Pretrained:
     source: str = ""
     prompt: str = ""
     origin: str = ""
+    bos: str = ""
+    eos: str = ""
 
 
 def read_pretrained(
@@ -136,7 +142,7 @@ def _read_file(path: Path, tokenizer: Any, dtype: Any) -> Pretrained:
     if head[:4] == b"GGUF":
         from scratchgrad.interop.gguf.model import read_gguf
 
-        return read_gguf(path)
+        return read_gguf(path, dtype)
     if head[:2] in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05") or path.suffix in PICKLES:
         raise CheckpointError(f"{path} is not read: {PICKLE_ADVICE}")
     if path.name == INDEX or path.suffix == ".safetensors" or looks_like_safetensors(head):
@@ -199,20 +205,27 @@ def _read_own(folder: Path, dtype: Any) -> Pretrained:
         read_template(folder),
         begin,
         tuple(stop),
-        prompt=_prompt(body, where),
+        # Folders of before these were kept do not say.
+        prompt=text_in(body, "prompt", where),
+        bos=text_in(body, "bos_token", where),
+        eos=text_in(body, "eos_token", where),
         origin=str(body.get("source", "")),
     )
 
 
-def _prompt(body: Mapping[str, Any], where: Path) -> str:
-    """What a text starts from by default; folders of before it was kept do not say."""
-    prompt = body.get("prompt", "")
-    # Half of a UTF-16 pair, which JSON can spell, is no text.
-    if not isinstance(prompt, str) or any("\ud800" <= letter <= "\udfff" for letter in prompt):
-        raise CheckpointError(
-            f"{where} is damaged: expected prompt to be a text; got {shorten(prompt)}"
-        )
-    return prompt
+def text_in(body: Mapping[str, Any], name: str, where: Path) -> str:
+    """A text of a configuration; empty where it has none of that name, or null.
+
+    Raises
+    ------
+    CheckpointError
+        It is something else, or has half of a UTF-16 pair, which JSON can spell and no file hold.
+    """
+    text = body.get(name)
+    text = "" if text is None else text
+    if not isinstance(text, str) or any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise CheckpointError(f"{where}: expected {name} to be a text; got {shorten(text)}")
+    return text
 
 
 def _is_id(value: Any) -> bool:
@@ -262,6 +275,8 @@ def save_pretrained(
         "begin": pretrained.begin,
         "stop": list(pretrained.stop),
         "prompt": pretrained.prompt,
+        "bos_token": pretrained.bos,
+        "eos_token": pretrained.eos,
         "source": origin.encode("utf-8", "replace").decode(),  # a path may be no text
     }
     with replacing(Path(folder), overwrite) as place:

@@ -18,18 +18,19 @@ from scratchgrad.interop.files import listed
 # and who wrote the file with what.
 HARMLESS = frozenset(
     """
-    _name_or_path _num_labels _commit_hash architectures attn_implementation
-    bad_words_ids bos_token_id chunk_size_feed_forward decoder_start_token_id diversity_penalty
-    do_sample dtype early_stopping encoder_no_repeat_ngram_size eos_token_id
+    _name_or_path _num_labels _commit_hash architectures attn_implementation bad_words_ids
+    bos_token_id chunk_size_feed_forward decoder_start_token_id diversity_penalty do_sample
+    dtype early_stopping encoder_no_repeat_ngram_size eos_token_id
     exponential_decay_length_penalty finetuning_task forced_bos_token_id forced_eos_token_id
-    gradient_checkpointing id2label initializer_range is_llama_config keys_to_ignore_at_inference
-    label2id length_penalty max_length min_length model_type n_special
-    no_repeat_ngram_size num_beam_groups num_beams num_return_sequences output_past pad_token_id
-    predict_special_tokens prefix pretraining_tp problem_type remove_invalid_values
-    repetition_penalty return_dict sep_token_id summary_activation summary_first_dropout
-    summary_proj_to_labels summary_type summary_use_proj suppress_tokens task_specific_params
-    temperature tf_legacy_loss tokenizer_class top_k top_p torch_dtype transformers.js_config
-    transformers_version typical_p unsloth_version use_cache
+    gradient_checkpointing id2label initializer_range is_llama_config
+    keys_to_ignore_at_inference label2id length_penalty max_length max_new_tokens min_length
+    min_new_tokens model_type n_special no_repeat_ngram_size num_beam_groups num_beams
+    num_labels num_return_sequences output_past pad_token_id predict_special_tokens prefix
+    pretraining_tp problem_type remove_invalid_values repetition_penalty return_dict
+    sep_token_id summary_activation summary_first_dropout summary_proj_to_labels summary_type
+    summary_use_proj suppress_tokens task_specific_params temperature tf_legacy_loss
+    tokenizer_class top_k top_p torch_dtype transformers.js_config transformers_version
+    typical_p unsloth_version use_cache
     """.split()  # noqa: SIM905
 )
 
@@ -103,11 +104,8 @@ the model computes (twist: 0.5); take it out if it does not
     def finish(self, harmless: Iterable[str]) -> None:
         """Refuse whatever has been neither taken nor is harmless, nor off."""
         known = self._taken | set(harmless)
-        off = (None, False)
         left = sorted(
-            name
-            for name, value in self.body.items()
-            if name not in known and not any(value is one for one in off)
+            name for name, value in self.body.items() if name not in known and not _off(value)
         )
         if left:
             value = shorten(self.body[left[0]])
@@ -119,6 +117,11 @@ the model computes (twist: 0.5); take it out if it does not
     def fault(self, message: str, *value: Any) -> CheckpointError:
         """An error that names the file."""
         return CheckpointError(" ".join([f"{self.where}: {message}", *map(_spelled, value)]))
+
+
+def _off(value: Any) -> bool:
+    """Whether a value says that there is nothing of the kind."""
+    return value is None or value is False or (isinstance(value, dict | list) and not value)
 
 
 def _spelled(value: Any) -> str:

@@ -19,6 +19,14 @@ ROLES = {role: f"<|{role}|>" for role in ("system", "user", "assistant")}
 END = "<|end|>"
 CHAT_TOKENS = (*ROLES.values(), END)
 
+# The same for programs that take a conversation's form as a Jinja template.
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+
 
 def conversation(
     messages: Iterable[Mapping[str, str]], tokenizer: BPETokenizer, add_generation_prompt: bool

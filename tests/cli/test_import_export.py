@@ -151,3 +151,15 @@ def test_nothing_is_executed(tmp_path: Path, capsys: Any) -> None:
     code, _, err = said(capsys, "import", path, "--out", tmp_path / "out")
     assert code == 2
     assert "auto_map is not known here" in err
+
+
+def test_checkpoints_beside_somebody_elses_model(tmp_path: Path, capsys: Any) -> None:
+    """Transformers' Trainer puts them there; ours are told by what config.json says."""
+    folder(tmp_path / "hf")
+    (tmp_path / "hf" / "checkpoints").mkdir()
+    code, _, err = said(capsys, "import", tmp_path / "hf", "--out", tmp_path / "out")
+    assert code == 0, err
+    (tmp_path / "hf" / "config.json").write_text("{")  # ours, as far as can be told: damaged
+    code, _, err = said(capsys, "import", tmp_path / "hf", "--out", tmp_path / "more")
+    assert code == 2
+    assert "config.json" in err

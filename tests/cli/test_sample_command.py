@@ -6,6 +6,7 @@ import pytest
 import scratchgrad as sg
 from scratchgrad import generate as generation
 from scratchgrad.cli import main
+from scratchgrad.errors import ConfigError
 from scratchgrad.interop.pretrained import Pretrained, save_pretrained
 from scratchgrad.kernels import jit
 from scratchgrad.tokenizer import BPETokenizer
@@ -212,6 +213,22 @@ def test_the_known_stop_tokens_of_a_model_come_before_guesses():
     assert stop_tokens_of(nothing, None) == ()
     assert stop_tokens_of(Namespace(stop_token=["<|x|>"]), tokenizer, [5]) == (ids["<|x|>"],)
     assert stop_tokens_of(Namespace(stop_token=["none"]), tokenizer, [5]) == ()
+    # A model of fewer rows than its tokenizer has tokens never chooses them.
+    assert stop_tokens_of(nothing, tokenizer, rows=ids["</s>"]) == ()
+    with pytest.raises(ConfigError, match=r"--stop-token <\|x\|>: its id is 257, and .* 257 ids"):
+        stop_tokens_of(Namespace(stop_token=["<|x|>"]), tokenizer, rows=ids["<|x|>"])
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+def test_a_row_without_a_token_is_no_text(tmp_path, capsys, samples):
+    """A vocabulary may be filled up to a round number; the model chooses among all rows."""
+    shape = sg.GPTConfig(300, block_size=8, n_layer=1, n_head=1, n_embd=4)
+    model = sg.GPT(shape).eval()
+    save_pretrained(Pretrained(model, BPETokenizer()), tmp_path / "m")
+    argv = ("--prompt", "ab", "--length", "200", "--num-samples", samples)
+    options = [str(word) for word in (tmp_path / "m", *argv, "--temperature", "5")]
+    assert main(["sample", *options]) == 0
+    assert capsys.readouterr().out.startswith("ab")
 
 
 # ---------------------------------------------------------------------- models that are no runs

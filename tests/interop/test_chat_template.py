@@ -29,7 +29,7 @@ def said(*contents: str) -> list[dict[str, str]]:
 
 def having(template: str | None, special=SPECIAL, **more):
     tokenizer = BPETokenizer(special_tokens=special)
-    defaults = {"begin": None, "stop": ()}
+    defaults = {"begin": None, "stop": (), "bos": "", "eos": ""}
     return SimpleNamespace(tokenizer=tokenizer, chat_template=template, **{**defaults, **more})
 
 
@@ -131,6 +131,25 @@ def test_begin_and_end_are_known_to_the_template():
     template = "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}"
     pretrained = having(template, begin=START, stop=(END,))
     assert encode_chat(pretrained, said("x")).tolist() == [START, *b"x", END]
+
+
+def test_what_the_template_knows_may_be_others_than_begin_and_stop():
+    """No other text begins with a token, and a turn does not end with what ends a text."""
+    template = "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}"
+    pretrained = having(template, stop=(START,), bos="<|im_start|>", eos="<|im_end|>")
+    assert encode_chat(pretrained, said("x")).tolist() == [START, *b"x", END]
+
+
+def test_an_id_without_a_token_has_no_name():
+    """As of a model whose rows are more than its tokens."""
+    pretrained = having("{{ messages[0].content }}{{ eos_token }}", stop=(9999,))
+    assert encode_chat(pretrained, said("x")).tolist() == [*b"x"]
+
+
+def test_there_are_no_tools_and_no_documents():
+    for name in ("tools", "documents"):
+        template = f"{{% if {name} is not none %}}some{{% else %}}none{{% endif %}}"
+        assert render(template, said("x")) == "none"
 
 
 def test_without_a_template():

@@ -181,6 +181,9 @@ def test_a_long_answer_is_cut_and_said_so(pretrained):
     ask(Conversation(pretrained, tell=notes.append), "x", length=500)
     assert notes[0] == "the answer was cut after 3 tokens"
     assert notes[1] == "the context of 64 tokens is full: cut here"
+    full = Conversation(pretrained)
+    ask(full, "x", length=500)
+    assert full.computed == 64  # the last place of the context is used too
 
 
 def test_a_model_without_an_end(pretrained):

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from scratchgrad.cli.opening import described
+from scratchgrad.interop.chat_template import encode_chat
 from scratchgrad.interop.huggingface import write_folder
-from scratchgrad.interop.pretrained import Pretrained, read_pretrained
+from scratchgrad.interop.pretrained import Pretrained, read_pretrained, save_pretrained
 from scratchgrad.tokenizer import BPETokenizer, CharTokenizer
+from scratchgrad.tokenizer.chat import CHAT_TOKENS, END
 from scratchgrad.tokenizer.vocabulary import Vocabulary
 from tests.interop.models import (
     edit_config,
@@ -24,6 +26,41 @@ def test_a_llama_that_does_not_say_what_ends_a_text(tmp_path: Path) -> None:
     assert read_pretrained(tmp_path).stop == ()
     edit_config(tmp_path, drop=("eos_token_id",))
     assert read_pretrained(tmp_path).stop == (2,)
+
+
+def test_what_the_template_calls_begin_and_end(tmp_path: Path) -> None:
+    """Neither is what begins and ends other texts; both go along, there and back."""
+    tokenizer = BPETokenizer().add_special_tokens(["<s>", "</s>", "<turn>"])
+    path = folder(tmp_path / "a", vocab_size=tokenizer.vocab_size)
+    tokenizer.save_huggingface(path / "tokenizer.json")
+    edit_config(path, eos_token_id=[257, 258])
+    said = {"bos_token": "<s>", "eos_token": {"content": "<turn>", "lstrip": False}}
+    settings = path / "tokenizer_config.json"
+    settings.write_text(json.dumps({**said, "chat_template": "{{ bos_token }}"}))
+    found = read_pretrained(path)
+    assert (found.begin, found.stop) == (None, (257, 258))
+    assert (found.bos, found.eos) == ("<s>", "<turn>")
+    save_pretrained(found, tmp_path / "ours")
+    write_folder(read_pretrained(tmp_path / "ours"), "gpt2", tmp_path / "theirs")
+    for name in ("ours", "theirs"):
+        again = read_pretrained(tmp_path / name)
+        assert (again.begin, again.bos, again.eos) == (None, "<s>", "<turn>")
+    for spoiled in ('{"bos_token": 3}', '{"eos_token": {"content": "\\ud800"}}'):
+        settings.write_text(spoiled)
+        refused(path, "tokenizer_config.json: expected", "to be a text; got")
+
+
+def test_our_own_form_of_a_conversation_goes_out_as_a_template(tmp_path: Path) -> None:
+    tokenizer = BPETokenizer(special_tokens=CHAT_TOKENS)
+    given = Pretrained(model(vocab_size=tokenizer.vocab_size), tokenizer)
+    write_folder(given, "gpt2", tmp_path)
+    found = read_pretrained(tmp_path)
+    assert (found.eos, found.stop) == (END, (tokenizer.special_tokens[END],))
+    roles = ("system", "user", "assistant", "user")
+    messages = [{"role": role, "content": f"{role} says "} for role in roles]
+    for more in (True, False):
+        ids = encode_chat(found, messages, add_generation_prompt=more).tolist()
+        assert ids == encode_chat(given, messages, add_generation_prompt=more).tolist()
 
 
 def test_what_begins_and_ends_a_text(tmp_path: Path) -> None:

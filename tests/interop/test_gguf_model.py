@@ -13,6 +13,7 @@ from scratchgrad.interop.gguf import read_gguf
 from scratchgrad.interop.gguf.reading import GGUF
 from scratchgrad.interop.gguf.tokenizer import CUTS
 from scratchgrad.interop.layout import half_split
+from scratchgrad.interop.pretrained import read_pretrained
 from scratchgrad.tokenizer.formats.bytelevel import LETTERS
 from scratchgrad.tokenizer.patterns import Pattern
 from tests.interop.gguf_files import (
@@ -99,6 +100,18 @@ def test_the_rest_of_the_file(tmp_path):
     assert (found.begin, found.stop) == (None, (2, 0))
     begin = read_gguf(tiny_file(tmp_path / "b.gguf", tokenizer__ggml__add_bos_token=True))
     assert begin.begin == 1
+    assert (found.bos, found.eos, found.notes) == (SPECIAL[1], SPECIAL[2], [])
+    ended = read_gguf(tiny_file(tmp_path / "e.gguf", tokenizer__ggml__add_eos_token=True))
+    assert ended.notes == [f"{tmp_path / 'e.gguf'} puts a token after every text; none is put here"]
+
+
+def test_float64_is_kept_on_demand(tmp_path):
+    path = tiny_file(tmp_path / "m.gguf")
+    single, double = (read_pretrained(path, dtype=dtype) for dtype in (np.float32, np.float64))
+    expected = single.model.state_dict()
+    for name, array in double.model.state_dict().items():
+        assert array.dtype == np.float64
+        np.testing.assert_array_equal(array, expected[name])
 
 
 @pytest.mark.parametrize("kind", ["F16", "BF16"])

@@ -286,7 +286,7 @@ def test_one_byte_changed(tmp_path_factory: Any, data: st.DataObject) -> None:
 def test_anything_at_all(tmp_path_factory: Any, raw: bytes) -> None:
     path = tmp_path_factory.mktemp("any") / "a"
     refused(written(path, raw))
-    if raw:
+    if raw.strip() not in (b"", b"}"):  # with which it is whole, and holds nothing
         refused(written(path, content(b"{" + raw)))
 
 

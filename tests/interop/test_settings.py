@@ -98,8 +98,9 @@ def test_refused_by_name(kind: str, changes: dict[str, Any], expected: str) -> N
 
 def test_what_is_off_or_harmless_is_read() -> None:
     more = {"some_new_thing": None, "another": False, "use_cache": True, "eos_token_id": [1, 2]}
+    more |= {"pruned_heads": {}, "some_list": [], "num_labels": 1, "max_new_tokens": 5}
     gpt2.read_config({**GPT2, **more, "n_ctx": 8, "_name_or_path": "x"}, "config.json")
-    llama.read_config({**LLAMA, **more, "rope_scaling": None, "pretraining_tp": 1}, "config.json")
+    llama.read_config({**LLAMA, **more, "rope_scaling": None, "rope_theta": None}, "config.json")
 
 
 def test_gpt2_defaults_are_those_of_transformers() -> None:

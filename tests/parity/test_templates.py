@@ -29,7 +29,7 @@ def smollm2():
     theirs.pre_tokenizer = cut_as_theirs()
     theirs.decoder = tokenizers.decoders.ByteLevel()
     theirs.add_special_tokens([t for t, kind in zip(tokens, kinds, strict=True) if kind == 3])
-    known = ("tokenizer", "chat_template", "begin", "stop")
+    known = ("tokenizer", "chat_template", "begin", "stop", "bos", "eos")
     pretrained = SimpleNamespace(**{name: getattr(read, name) for name in known})
     return SimpleNamespace(read=read, theirs=theirs, pretrained=pretrained)
 

@@ -16,9 +16,11 @@ import torch
 import scratchgrad as sg
 from scratchgrad.errors import CheckpointError, ConfigError
 from scratchgrad.interop import gpt2, llama
+from scratchgrad.interop.chat_template import encode_chat
 from scratchgrad.interop.huggingface import write_folder
 from scratchgrad.interop.pretrained import Pretrained, read_pretrained, save_pretrained
 from scratchgrad.tokenizer import BPETokenizer, CharTokenizer
+from scratchgrad.tokenizer.chat import CHAT_TOKENS, END
 from tests.nn.models import batch
 
 with warnings.catch_warnings():
@@ -412,6 +414,38 @@ def test_the_tokenizer_goes_along(tmp_path: Path) -> None:
     save_pretrained(found, tmp_path / "ours")
     again = read_pretrained(tmp_path / "ours")
     assert (again.begin, again.stop, again.chat_template) == (begin, (end,), "{{ messages }}")
+
+
+def test_our_own_form_of_a_conversation_is_the_same_there(tmp_path: Path) -> None:
+    tokenizer = BPETokenizer(special_tokens=CHAT_TOKENS)
+    config = {"block_size": 8, "n_layer": 1, "n_head": 2, "n_embd": 8}
+    given = Pretrained(sg.GPT(sg.GPTConfig(tokenizer.vocab_size, **config)), tokenizer)
+    assert write_folder(given, "gpt2", tmp_path) == []
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
+    roles = ("system", "user", "assistant", "user")
+    messages = [{"role": role, "content": f" {role} says\n"} for role in roles]
+    for more in (True, False):
+        ids = theirs.apply_chat_template(messages, add_generation_prompt=more, return_dict=False)
+        assert ids == encode_chat(given, messages, add_generation_prompt=more).tolist()
+    assert theirs.eos_token_id == tokenizer.special_tokens[END]
+    assert loaded(tmp_path).generation_config.eos_token_id == tokenizer.special_tokens[END]
+
+
+def test_what_a_template_calls_begin_and_end(tmp_path: Path) -> None:
+    """No other text begins with the one, and the other is not the first that ends a text."""
+    tokenizer = BPETokenizer(special_tokens=["<s>", "</s>", "<turn>"])
+    config = {"block_size": 8, "n_layer": 1, "n_head": 2, "n_embd": 8}
+    model = sg.GPT(sg.GPTConfig(tokenizer.vocab_size, **config))
+    template = "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}"
+    given = Pretrained(model, tokenizer, template, None, (257, 258), bos="<s>", eos="<turn>")
+    write_folder(given, "gpt2", tmp_path)
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
+    said = [{"role": "user", "content": "a"}]
+    ids = theirs.apply_chat_template(said, return_dict=False)
+    assert ids == [256, 97, 258]
+    assert theirs("a")["input_ids"] == [97]
+    for ours in (given, read_pretrained(tmp_path)):
+        assert encode_chat(ours, said, add_generation_prompt=False).tolist() == ids
 
 
 def test_a_tokenizer_of_characters_has_no_form_there(tmp_path: Path) -> None:

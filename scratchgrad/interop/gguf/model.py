@@ -44,13 +44,15 @@ _HARMLESS: dict[str, tuple[Any, ...]] = {
 }
 
 
-def read_gguf(path: str | os.PathLike[str]) -> Pretrained:
-    """Read a model with its tokenizer and its chat template; the weights become float32.
+def read_gguf(path: str | os.PathLike[str], dtype: Any = np.float32) -> Pretrained:
+    """Read a model with its tokenizer and its chat template; the weights become floats.
 
     Parameters
     ----------
     path : path of a .gguf file
         Of the architecture "llama", with tensors of F32, F16, BF16, Q8_0, Q4_0 or Q4_1.
+    dtype : float32 or float64
+        Both hold every value of these kinds exactly as it is computed here, in float32.
 
     Returns
     -------
@@ -69,13 +71,16 @@ def read_gguf(path: str | os.PathLike[str]) -> Pretrained:
                 f"the tokenizer has {tokens.tokenizer.vocab_size:,} ids; expected at most "
                 f"{config.vocab_size:,}, the rows of token_embd.weight"
             )
-        state = _state(file, config)
+        state = _state(file, config, dtype)
     return Pretrained(
         model=GPT.from_state(config, state),
         tokenizer=tokens.tokenizer,
         chat_template=tokens.chat_template,
         begin=tokens.begin,
         stop=tokens.stop,
+        bos=tokens.bos,
+        eos=tokens.eos,
+        notes=tokens.notes,
         source=str(path),
     )
 
@@ -198,17 +203,20 @@ class _AsFloats:
 
     def read_into(self, name: str, out: NDArray[Any]) -> None:
         """Read one tensor."""
-        self._file.read(name, out=out)
+        if out.dtype == np.float32:
+            self._file.read(name, out=out)
+        else:
+            out[...] = self._file.read(name)
 
 
-def _state(file: GGUF, config: GPTConfig) -> dict[str, NDArray[np.float32]]:
+def _state(file: GGUF, config: GPTConfig, dtype: Any) -> dict[str, NDArray[Any]]:
     """The parameters under our names. Each tensor is read into its place in the result."""
     if "rope_freqs.weight" in file.tensors:
         raise file.refuse(
             "has rope_freqs.weight, which scales the rotation's frequencies; that cannot be "
             "represented"
         )
-    state = read_state(_AsFloats(file), _layout(config), config)
+    state = read_state(_AsFloats(file), _layout(config), config, dtype=dtype)
     heads, kv_heads, size = config.n_head, config.kv_heads, config.head_size
     for i in range(config.n_layer):
         q, k, _ = np.split(

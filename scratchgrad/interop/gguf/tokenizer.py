@@ -92,6 +92,9 @@ class Tokens(NamedTuple):
     begin: int | None
     stop: tuple[int, ...]
     chat_template: str | None
+    bos: str
+    eos: str
+    notes: list[str]
     missing: list[int]  # bytes without a token
 
 
@@ -120,12 +123,22 @@ def read_tokenizer(file: GGUF) -> Tokens:
     if add and begin is None:
         raise file.refuse(f"{_KEY}add_bos_token is true; expected a {_KEY}bos_token_id with it")
     ends = [_id(file, name, count) for name in ("eos_token_id", "eot_token_id", "eom_token_id")]
+    bos, eos = (_text(tokenizer, id_) for id_ in (begin, ends[0]))
     ends += [special[name] for name in _ENDS if name in special]
+    notes = []
+    if file.values.get(_KEY + "add_eos_token", False) is not False:
+        notes.append(f"{file.path} puts a token after every text; none is put here")
     template = file.values.get("tokenizer.chat_template")
     if not isinstance(template, str | None):
         raise file.refuse(f"tokenizer.chat_template is {shown(template)}; expected a text")
     stop = tuple(dict.fromkeys(id_ for id_ in ends if id_ is not None))
-    return Tokens(tokenizer, begin if add else None, stop, template, missing)
+    return Tokens(tokenizer, begin if add else None, stop, template, bos, eos, notes, missing)
+
+
+def _text(tokenizer: BPETokenizer, id_: int | None) -> str:
+    """A token as the chat template writes it."""
+    token = None if id_ is None else tokenizer.vocabulary.tokens[id_]
+    return "" if token is None else token.decode("utf-8", "replace")
 
 
 def _cut(file: GGUF) -> Cut:
