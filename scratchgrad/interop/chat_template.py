@@ -135,17 +135,17 @@ def encode_chat(
         "end": pretrained.eos or _name(tokenizer, *pretrained.stop[:1]),
     }
 
-    def text_of(messages: Sequence[Message]) -> str:
+    def written(messages: Sequence[Message]) -> str:
         return render(template, messages, **words, add_generation_prompt=add_generation_prompt)
 
-    plain = text_of(messages)
+    plain = written(messages)
     if not plain:
         raise DataError(
             "the chat template is empty, or writes nothing for these messages; take sample to "
             "continue a text"
         )
     masks = _masks(messages, plain + template)
-    masked = text_of([{**m, "content": m["content"].translate(masks)} for m in messages])
+    masked = written([{**m, "content": m["content"].translate(masks)} for m in messages])
     unmask = {ord(mask): chr(code) for code, mask in masks.items()}
     finder = SpecialTokens(special)
     # A token of spaces alone cannot be told from the spaces of a content, which wear no mask.

@@ -52,7 +52,7 @@ def read_gguf(path: str | os.PathLike[str], dtype: Any = np.float32) -> Pretrain
     path : path of a .gguf file
         Of the architecture "llama", with tensors of F32, F16, BF16, Q8_0, Q4_0 or Q4_1.
     dtype : float32 or float64
-        Both hold every value of these kinds exactly as it is computed here, in float32.
+        Of the parameters. What the file has becomes float32 first, bit for bit as in ggml.
 
     Returns
     -------
