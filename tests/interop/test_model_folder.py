@@ -1,6 +1,5 @@
 """Our own folder of a model: there and back, written over, cut short, damaged."""
 
-import functools
 import json
 import os
 import tracemalloc
@@ -148,14 +147,18 @@ def stop_after(patch: Any, moves: int) -> None:
     """Let so many files be moved or removed, and no more."""
     left = [moves]
 
-    def until(real: Any, *words: Any, **more: Any) -> Any:
-        if not left[0]:
-            raise KeyboardInterrupt
-        left[0] -= 1
-        return real(*words, **more)
+    def until(real: Any) -> Any:
+        def move(*words: Any, **more: Any) -> Any:
+            if not left[0]:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            return real(*words, **more)
 
-    for name in ("replace", "unlink", "rmdir"):
-        patch.setattr(os, name, functools.partial(until, getattr(os, name)))
+        return move
+
+    # Not those of os: the Path of Python 3.10 has taken them when it was imported.
+    for home, name in ((os, "replace"), (Path, "unlink"), (Path, "rmdir")):
+        patch.setattr(home, name, until(getattr(home, name)))
 
 
 def test_whenever_it_is_killed(tmp_path: Path, monkeypatch: Any) -> None:
