@@ -19,6 +19,8 @@ import os
 import threading
 from collections.abc import Callable
 
+import numpy as np
+
 from scratchgrad.errors import ConfigError
 from scratchgrad.kernels.board import new_board
 
@@ -57,7 +59,7 @@ def set_threads(n: int, *, name: str = "set_threads") -> None:
     """
     global _threads
     try:
-        count = 0 if isinstance(n, bool) else operator.index(n)  # NumPy's integers, too
+        count = 0 if isinstance(n, bool | np.bool_) else operator.index(n)  # NumPy's integers, too
     except TypeError:
         count = 0
     if not 1 <= count <= MOST:
